@@ -1,0 +1,45 @@
+"""The settings of `recipes/publish.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hub_cards.errors import BadInput
+from hub_cards.provenance import StepRecord, read_records
+from hub_cards.sources import Source
+
+STEP = "publish"
+VERSION = 1
+PUBLISHED_STAGES = ("score", "select", "sft")
+
+
+@dataclass
+class PublishConfig:
+    """Lay a run out as its Hub repositories will be: a data set, and the model where one was trained."""
+
+    folder: str = field(metadata={"help": "the run: holds the folders score and select, and sft if there is one"})
+    output_dir: str = field(default="runs/publish", metadata={"help": "folder for `dataset/` and `model/`"})
+    license: str = field(default="", metadata={"help": "licence of the data, as the Hub spells it (cc-by-nc-4.0, …)"})
+    title: str = field(default="Recycled instruction data", metadata={"help": "heading of the cards"})
+    notes: str = field(default="", metadata={"help": "a paragraph for both cards: what a reader must know of the data"})
+
+    def __post_init__(self) -> None:
+        if not self.license:
+            raise BadInput("--license: name the licence of the data, as the Hub spells it (apache-2.0, cc-by-nc-4.0, …)")
+
+    def stage_folder(self, stage: str) -> Path:
+        """Where the run keeps a stage's result."""
+        return Path(self.folder) / stage
+
+    def planned_record(self) -> StepRecord:
+        """What a run with these settings would do; raises `BadInput` where a stage's result is missing."""
+        inputs = {}
+        for name in PUBLISHED_STAGES:
+            records = read_records(self.stage_folder(name))
+            if records:
+                inputs[name] = Source("folder", str(self.stage_folder(name)), records[-1].fingerprint)
+            elif name != "sft":
+                raise BadInput(f"--folder {self.folder}: holds no finished {name}")
+        config = {"license": self.license, "title": self.title, "notes": self.notes}
+        return StepRecord(STEP, VERSION, config, inputs)

@@ -1,0 +1,83 @@
+"""Lay a recycled data set out as its Hub repository: a folder of parquet files a config, `selected` the default one."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datasets import Dataset, DatasetDict, concatenate_datasets
+
+from hub_cards.errors import BadInput
+from hub_cards.schema import COLUMNS_BY_NAME, VARIANTS
+
+MAX_SHARD_BYTES = 500 * 2**20
+DEFAULT_CONFIG = "selected"
+Batch = dict[str, list[Any]]
+
+
+def published_configs(
+    scored: DatasetDict, selection: DatasetDict, add_prompts: Callable[[Batch], Batch]
+) -> dict[str, Dataset]:
+    """What is published, by config name: `selected` with `prompt` and `completion`, then every variant.
+
+    The decision of each row is joined to its variants by `row_id`; there `selected` says whether it was this variant
+    that was kept.
+
+    Raises:
+        BadInput: a scored row has no decision, so score and select are not of one run.
+    """
+    decisions = {row["row_id"]: row for row in selection["decisions"]}
+    chosen = selection["selected"]
+    prompts = add_prompts({name: chosen[name][:] for name in ("instruction", "input", "output")})
+    configs = {DEFAULT_CONFIG: _with_columns(chosen, {name: prompts[name] for name in ("prompt", "completion")})}
+    for name in (name for name in VARIANTS if name in scored):
+        rows = scored[name]
+        missing = [identity for identity in rows["row_id"][:] if identity not in decisions]
+        if missing:
+            raise BadInput(f"row_id {missing[0]} is scored but was never selected from: run select again")
+        of_rows = [decisions[identity] for identity in rows["row_id"][:]]
+        configs[name] = _with_columns(
+            rows,
+            {
+                "selected": [row["selected"] and row["selected_variant"] == name for row in of_rows],
+                "selected_variant": [row["selected_variant"] for row in of_rows],
+                "select_reason": [row["select_reason"] for row in of_rows],
+            },
+        )
+    return configs
+
+
+def _with_columns(rows: Dataset, columns: dict[str, list[Any]]) -> Dataset:
+    """Put columns beside `rows`. Text and flags have the contract's type even where all values are null."""
+    typed = {}
+    for name, values in columns.items():
+        is_conversation = name in ("prompt", "completion") and any(isinstance(value, list) for value in values)
+        kind = None if is_conversation else COLUMNS_BY_NAME[name].dtype
+        typed[name] = pa.array(values, type=pa.bool_() if kind == "bool" else kind)
+    return concatenate_datasets([rows, Dataset(pa.table(typed))], axis=1)
+
+
+def write_configs(folder: Path, configs: dict[str, Dataset]) -> None:
+    """Write each config as `<config>/train-00000-of-0000N.parquet`."""
+    for name, rows in configs.items():
+        (folder / name).mkdir()
+        shards = max(1, math.ceil(rows.data.nbytes / MAX_SHARD_BYTES))
+        for number in range(shards):
+            path = folder / name / f"train-{number:05d}-of-{shards:05d}.parquet"
+            rows.shard(shards, number).to_parquet(path)
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Put a model's files into `target`: as hard links where the file system can, for weights are large."""
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        if path.is_file() and path.name != "training_args.bin":
+            try:
+                os.link(path, target / path.name)
+            except OSError:
+                shutil.copy2(path, target / path.name)

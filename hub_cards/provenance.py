@@ -1,0 +1,149 @@
+"""The record of a step: what it was given, what it did, what came out. At once its cache key and its paragraph in the card.
+
+`datasets` hashes an imported function by reference and a model by pickling it, so its own fingerprints go stale or never
+hit. Here the key is explicit: (inputs, step, step version, configuration).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, Features, concatenate_datasets, disable_progress_bars
+from tqdm import tqdm
+
+from hub_cards.sources import Source
+
+PROVENANCE_FILE = "provenance.json"
+LIBRARIES = ("reflection-tuning", "datasets", "transformers", "tokenizers", "torch", "accelerate", "trl", "openai")
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step of a run.
+
+    Attributes:
+        step, version: the step's name and the version of its meaning; the version is raised when the code of a step
+            changes what comes out.
+        config: the settings that decide the result (batch sizes and paths of results do not).
+        inputs: what was read, by role (`dataset`, `model`, …).
+        counts: what came out, as the step counted it.
+        libraries: the versions it ran with.
+        seconds: how long it took; for a resumed step, its last run.
+    """
+
+    step: str
+    version: int
+    config: dict[str, Any]
+    inputs: dict[str, Source]
+    counts: dict[str, Any] = field(default_factory=dict)
+    libraries: dict[str, str] = field(default_factory=dict)
+    seconds: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits over inputs, step, version and configuration: the whole cache key."""
+        inputs = {role: source.fingerprint for role, source in self.inputs.items()}
+        return fingerprint_of([self.step, self.version, self.config, inputs])
+
+    def finished(self, counts: Mapping[str, Any], seconds: float) -> StepRecord:
+        """The same record with what came out."""
+        return replace(self, counts=dict(counts), libraries=library_versions(), seconds=round(seconds, 1))
+
+
+def fingerprint_of(value: Any) -> str:
+    """32 hex digits of the sha256 of a JSON value, keys sorted."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def library_versions() -> dict[str, str]:
+    """The installed versions of the libraries that a result can depend on."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_records(folder: Path, records: list[StepRecord]) -> None:
+    """Write the lineage of `folder`'s content, oldest step first."""
+    content = [{"fingerprint": record.fingerprint, **asdict(record)} for record in records]
+    (folder / PROVENANCE_FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_records(folder: Path) -> list[StepRecord]:
+    """The lineage of a folder; empty where there is no (readable) provenance of ours."""
+    try:
+        content = json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))
+        return [_record(entry) for entry in content]
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
+        return []
+    except (AttributeError, KeyError, TypeError):  # somebody else's provenance.json
+        return []
+
+
+def _record(entry: dict[str, Any]) -> StepRecord:
+    entry = {key: value for key, value in entry.items() if key != "fingerprint"}
+    entry["inputs"] = {role: Source(**source) for role, source in entry["inputs"].items()}
+    return StepRecord(**entry)
+
+
+def apply_step(
+    dataset: Dataset,
+    function: Callable[[dict[str, list[Any]]], dict[str, list[Any]]],
+    *,
+    key: str,
+    features: Features,
+    work_dir: Path,
+    shard_rows: int = 512,
+    rank: int = 0,
+    world_size: int = 1,
+    description: str = "",
+) -> Dataset:
+    """Apply a pure function on batches; the one place that calls `Dataset.map`.
+
+    The rows are cut into shards of `shard_rows` and the function sees one whole shard a call, so what it returns cannot
+    depend on who computes it. Every finished shard is an Arrow file in `work_dir`, named by `key`: after a crash, and for
+    other ranks, it is read and not computed again.
+
+    Args:
+        key: the step's fingerprint, plus a name where one step maps several data sets.
+        features: of the result; explicit, because a first batch of nulls would fix the wrong type.
+        rank, world_size: this process computes the shards `rank, rank + world_size, …`.
+
+    Returns:
+        The mapped rows in their order; with `world_size > 1` only this rank's shards. An empty data set comes back empty,
+        with the columns of `features`.
+    """
+    disable_progress_bars()  # one bar over all rows says more than one a shard
+    if len(dataset) == 0:
+        return Dataset.from_dict({name: [] for name in features}, features=features)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    starts = range(0, len(dataset), shard_rows)
+    done = []
+    with tqdm(total=len(dataset), desc=description, unit="row", disable=None) as progress:
+        for number, start in enumerate(starts):
+            rows = dataset.select(range(start, min(start + shard_rows, len(dataset))))
+            if number % world_size == rank:
+                name = fingerprint_of([key, number, shard_rows, len(dataset)])
+                done.append(
+                    rows.map(
+                        function,
+                        batched=True,
+                        batch_size=len(rows),
+                        features=features,
+                        remove_columns=[column for column in dataset.column_names if column not in features],
+                        new_fingerprint=name,
+                        cache_file_name=str(work_dir / f"{name}.arrow"),
+                    )
+                )
+            progress.update(len(rows))
+    return concatenate_datasets(done) if done else dataset.select([])

@@ -1,0 +1,188 @@
+"""Load any accepted data as rows of the contract, each with its `row_id`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datasets import Dataset, DatasetDict
+
+from hub_cards.errors import BadInput
+from hub_cards.formats import FieldError, Format, Pair, detect_format
+from hub_cards.schema import ROW_COLUMNS, VARIANTS, features
+from hub_cards.sources import Source, find_source, looks_like_hub_id, read_file_records
+from hub_cards.storage import load_folder
+
+ROW_ID_DIGITS = 16
+
+
+@dataclass
+class DataArguments:
+    """Which data a stage reads; the same flags in every script."""
+
+    dataset: str = field(
+        metadata={"help": "Hub id, folder saved by a stage, or .json/.jsonl/.parquet file"},
+    )
+    dataset_config: str | None = field(
+        default=None,
+        metadata={"help": "Hub config, or the key of a saved folder (`original`, `selected`, …)"},
+    )
+    dataset_split: str = field(default="train", metadata={"help": "Hub split"})
+    dataset_revision: str | None = field(default=None, metadata={"help": "Hub revision; resolved to a commit"})
+    limit: int | None = field(default=None, metadata={"help": "take only the first N rows"})
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise BadInput(f"--limit {self.limit}: must be at least 1")
+
+    def source(self) -> Source:
+        """The resolved source; raises `BadInput` where there is none."""
+        return find_source(self.dataset, self.dataset_revision)
+
+    def view(self) -> dict[str, Any]:
+        """What part of the source is taken, for the step's record."""
+        return {"config": self.dataset_config, "split": self.dataset_split, "limit": self.limit}
+
+
+@dataclass(frozen=True)
+class LoadedRows:
+    """Base rows and what loading them left out.
+
+    Attributes:
+        dataset: columns of `ROW_COLUMNS`, variant `original`.
+        notes: counts of what a reader should know (exact duplicates, turns and columns not carried on).
+    """
+
+    dataset: Dataset
+    notes: dict[str, Any]
+
+
+def row_id(instruction: str, input: str, output: str) -> str:
+    """Content hash of one pair: the first 16 hex digits of sha256 over its JSON."""
+    text = json.dumps([instruction, input, output], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:ROW_ID_DIGITS]
+
+
+def number_duplicates(ids: Iterable[str]) -> list[str]:
+    """Make ids unique: the second occurrence of an id gets `-2`, the third `-3`, and so on."""
+    seen: Counter[str] = Counter()
+    unique = []
+    for identity in ids:
+        seen[identity] += 1
+        unique.append(identity if seen[identity] == 1 else f"{identity}-{seen[identity]}")
+    return unique
+
+
+def load_rows(arguments: DataArguments) -> LoadedRows:
+    """Load base rows from a file, a folder saved by a stage or the Hub.
+
+    Raises:
+        BadInput: the source is missing, unreadable, empty, of no accepted format, or has a field that is no string.
+    """
+    source = arguments.source()
+    if source.kind == "folder":
+        dataset = _pick(load_folder(Path(arguments.dataset)), arguments)
+        return LoadedRows(_head(dataset, arguments.limit), {})
+    if source.kind == "file":
+        records: Iterable[dict[str, Any]] = read_file_records(Path(arguments.dataset))
+    else:
+        records = _hub_records(arguments, source)
+    return parse_records(records, arguments.dataset, arguments.limit)
+
+
+def load_variants(arguments: DataArguments) -> DatasetDict:
+    """Every variant of a folder saved by a stage; any other data is the one variant `original`."""
+    if find_source(arguments.dataset, arguments.dataset_revision).kind != "folder":
+        return DatasetDict(original=load_rows(arguments).dataset)
+    saved = load_folder(Path(arguments.dataset))
+    names = [arguments.dataset_config] if arguments.dataset_config else [name for name in VARIANTS if name in saved]
+    if not names:
+        raise BadInput(f"--dataset {arguments.dataset}: holds {', '.join(saved)} and none of {', '.join(VARIANTS)}")
+    return DatasetDict(
+        {name: _head(_pick(saved, arguments, name), arguments.limit) for name in names},
+    )
+
+
+def parse_records(records: Iterable[dict[str, Any]], where: str, limit: int | None = None) -> LoadedRows:
+    """Turn raw records into rows.
+
+    Raises:
+        BadInput: there are none, their format is unknown, or a record does not fit it (the message has its number).
+    """
+    pairs: list[Pair] = []
+    source_ids: list[str | None] = []
+    base_format: Format | None = None
+    ignored: set[str] = set()
+    for index, record in enumerate(records):
+        if limit is not None and index >= limit:
+            break
+        base_format = base_format or detect_format(record, where)
+        pairs.append(_read(base_format, record, index, where))
+        source_ids.append(None if record.get("id") is None else str(record["id"]))
+        ignored |= set(record) - base_format.needs - base_format.may_use - {"id"}
+    if base_format is None:
+        raise BadInput(f"{where} is empty: it holds no rows")
+
+    hashes = [row_id(pair.instruction, pair.input, pair.output) for pair in pairs]
+    columns = {
+        "row_id": number_duplicates(hashes),
+        "source_id": source_ids,
+        "instruction": [pair.instruction for pair in pairs],
+        "input": [pair.input for pair in pairs],
+        "output": [pair.output for pair in pairs],
+        "variant": ["original"] * len(pairs),
+    }
+    table = pa.table(columns, schema=features(ROW_COLUMNS).arrow_schema)
+    notes = {
+        "format": base_format.name,
+        "exact_duplicates": len(hashes) - len(set(hashes)),
+        "rows_with_further_turns_not_carried": sum(pair.more_turns for pair in pairs),
+        "columns_not_carried": sorted(ignored),
+    }
+    return LoadedRows(Dataset(table), notes)
+
+
+def _read(base_format: Format, record: dict[str, Any], index: int, where: str) -> Pair:
+    try:
+        missing = base_format.needs - set(record)
+        if missing:
+            raise FieldError(f"field {min(missing)!r} is missing")
+        pair = base_format.read(record)
+        for text in (pair.instruction, pair.input, pair.output):
+            text.encode()
+    except FieldError as error:
+        raise BadInput(f"{where}, row {index}: {error} ({base_format.name} format; rows count from 0)") from error
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{where}, row {index}: holds half a surrogate pair, which is no valid text") from error
+    return pair
+
+
+def _pick(saved: DatasetDict, arguments: DataArguments, name: str | None = None) -> Dataset:
+    """One key of a saved folder: the one asked for, else `selected`, else `original`."""
+    name = name or arguments.dataset_config or next((key for key in ("selected", "original") if key in saved), None)
+    if name not in saved:
+        raise BadInput(f"--dataset_config {name}: {arguments.dataset} holds {', '.join(saved)}")
+    return saved[name]
+
+
+def _head(dataset: Dataset, limit: int | None) -> Dataset:
+    return dataset if limit is None else dataset.select(range(min(limit, len(dataset))))
+
+
+def _hub_records(arguments: DataArguments, source: Source) -> Iterable[dict[str, Any]]:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetNotFoundError
+
+    assert looks_like_hub_id(arguments.dataset)
+    try:
+        return load_dataset(
+            arguments.dataset, arguments.dataset_config, split=arguments.dataset_split, revision=source.revision
+        )
+    except (DatasetNotFoundError, ValueError) as error:  # ValueError: unknown config or split, names the known ones
+        raise BadInput(f"--dataset {arguments.dataset}: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,93 @@
+"""Every column a row can have: name, type, unit, meaning and source. The cards print this table, the stages obey it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from datasets import Features, Value
+
+VARIANTS = ("original", "reflect_instruction", "reflect_response", "reflect_both")
+REFLECTED_VARIANTS = VARIANTS[1:]
+
+V1 = "Reflection-Tuning, arXiv 2310.11716"
+V2 = "Selective Reflection-Tuning, arXiv 2402.10110"
+CHERRY = "Cherry LLM, arXiv 2308.12032"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the contract.
+
+    Attributes:
+        dtype: an Arrow type name as `datasets.Value` takes it.
+        unit: what a number counts; empty for text.
+        paper: where the quantity is defined, empty where it is ours.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+    paper: str = ""
+
+
+ROW_COLUMNS = (
+    Column("row_id", "string", "", "content hash of instruction, input and output; `-2`, `-3` … mark exact duplicates"),
+    Column("source_id", "string", "", "the row's own `id` in the source, null where it had none"),
+    Column("instruction", "string", "", "what is asked"),
+    Column("input", "string", "", "context that belongs to the instruction; empty in the instruction variants"),
+    Column("output", "string", "", "the response"),
+    Column("variant", "string", "", f"which pair the row holds: {', '.join(VARIANTS)}", V2),
+)
+REFLECT_COLUMNS = (
+    Column("reflection", "string", "", "the oracle's whole completion; null in `original`", V1),
+    Column("reflect_status", "string", "", "`ok`, or why the parent row stands here unchanged; null in `original`"),
+    Column("critique", "string", "", "what the oracle wrote before its first marker", V1),
+    Column("oracle_model", "string", "", "the model that wrote the completion"),
+)
+_LOSSES = {
+    "Q_direct": "the instruction (with its input), without context",
+    "A_direct": "the response, without context",
+    "Q_condition": "the instruction, given the response and the question for its instruction",
+    "A_condition": "the response, given the instruction in the prompt template",
+}
+SCORE_COLUMNS = (
+    *(
+        Column(f"loss_{key}", "float64", "nats per target token", f"mean negative log-likelihood of {what}", V2)
+        for key, what in _LOSSES.items()
+    ),
+    *(
+        Column(f"ppl_{key}", "float64", "perplexity", f"exp(loss_{key}): perplexity of {what}", V2)
+        for key, what in _LOSSES.items()
+    ),
+    Column("ifd_ppl", "float64", "ratio", "instruction-following difficulty, ppl_A_condition / ppl_A_direct", V2),
+    Column("rifd_ppl", "float64", "ratio", "reversed IFD, ppl_Q_condition / ppl_Q_direct", V2),
+    Column("ifd_loss", "float64", "ratio", "the same by losses, loss_A_condition / loss_A_direct", CHERRY),
+    Column("rifd_loss", "float64", "ratio", "the same by losses, loss_Q_condition / loss_Q_direct"),
+    Column("n_tokens_Q", "int64", "tokens", "length of instruction and input in the student's tokens, untruncated"),
+    Column("n_tokens_A", "int64", "tokens", "length of the response in the student's tokens, untruncated"),
+    Column(
+        "score_status",
+        "string",
+        "",
+        "`ok`; `target_truncated`: scored on what max_length left; `empty_output`, `empty_instruction`, `target_lost`, "
+        "`error`: the losses that could not be taken are null",
+    ),
+)
+SELECT_COLUMNS = (
+    Column("selected", "bool", "", "whether this variant of the row was selected"),
+    Column("selected_variant", "string", "", "the variant that won the row's comparisons, kept or not", V2),
+    Column("select_reason", "string", "", "why the row was kept or dropped"),
+)
+TRAIN_COLUMNS = (
+    Column("prompt", "string", "", "the instruction in the prompt template, as TRL's SFTTrainer takes it"),
+    Column("completion", "string", "", "the response, as TRL's SFTTrainer takes it"),
+)
+ALL_COLUMNS = (*ROW_COLUMNS, *REFLECT_COLUMNS, *SCORE_COLUMNS, *SELECT_COLUMNS, *TRAIN_COLUMNS)
+COLUMNS_BY_NAME = {column.name: column for column in ALL_COLUMNS}
+
+
+def features(columns: Iterable[Column]) -> Features:
+    """The `datasets` features of these columns; always given to `map`, so that an all-null batch keeps its type."""
+    return Features({column.name: Value(column.dtype) for column in columns})

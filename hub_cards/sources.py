@@ -1,0 +1,174 @@
+"""Where records come from: a file, a folder saved by a stage, or the Hub; and what identifies their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hub_cards.errors import BadInput
+
+FILE_TYPES = (".json", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One origin of data.
+
+    Attributes:
+        kind: `file`, `folder` (saved by a stage) or `hub`.
+        location: the path or Hub id as the user gave it.
+        fingerprint: changes whenever the content does: file hash, step fingerprint or commit.
+        revision: the commit a Hub id was resolved to, else null.
+    """
+
+    kind: str
+    location: str
+    fingerprint: str
+    revision: str | None = None
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file's bytes, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_folder(folder: Path) -> str:
+    """sha256 over the names and bytes of the files directly in `folder` (a model folder has no others)."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    lines = [f"{name} {hash_file(folder / name)}" for name in names]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def looks_like_hub_id(location: str) -> bool:
+    """Whether `location` can only be meant as `user/name`."""
+    return location.count("/") == 1 and not location.startswith((".", "/", "~")) and not location.endswith(FILE_TYPES)
+
+
+def find_source(location: str, revision: str | None = None) -> Source:
+    """Resolve `--dataset` to a source with a content fingerprint.
+
+    Raises:
+        BadInput: nothing is there, the file type is unknown, or a folder was not saved by a stage.
+    """
+    path = Path(location)
+    if path.is_file():
+        if path.suffix not in FILE_TYPES:
+            raise BadInput(f"--dataset {location}: unknown file type {path.suffix!r}; use {', '.join(FILE_TYPES)}")
+        return Source("file", location, hash_file(path))
+    if path.is_dir():
+        return Source("folder", location, _folder_fingerprint(path))
+    if looks_like_hub_id(location):
+        commit = resolve_commit(location, revision, "dataset")
+        return Source("hub", location, f"{location}@{commit}", commit)
+    raise BadInput(f"--dataset {location}: there is no such file or folder, and it is not a Hub id (user/name)")
+
+
+def find_model(location: str, revision: str | None = None) -> Source:
+    """Resolve `--model_name_or_path`: a folder by its files' hash, a Hub id by its commit.
+
+    Raises:
+        BadInput: the folder holds no model, or there is neither folder nor Hub repository.
+    """
+    path = Path(location)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise BadInput(f"--model_name_or_path {location}: the folder holds no config.json, so no model")
+        return Source("folder", location, hash_folder(path))
+    if path.exists() or location.startswith((".", "/", "~")) or location.count("/") > 1:
+        raise BadInput(f"--model_name_or_path {location}: there is no such folder")
+    commit = resolve_commit(location, revision, "model")
+    return Source("hub", location, f"{location}@{commit}", commit)
+
+
+def resolve_commit(repo_id: str, revision: str | None, repo_type: str) -> str:
+    """The commit that `revision` (default: main) names on the Hub now, or in the local cache when offline.
+
+    Raises:
+        BadInput: no such repository or revision, no access, or the Hub is out of reach and nothing is cached.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.utils import httpx
+
+    flag = "--dataset" if repo_type == "dataset" else "--model_name_or_path"
+    try:
+        return HfApi().repo_info(repo_id, revision=revision, repo_type=repo_type, timeout=30).sha
+    except (HfHubHTTPError, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise BadInput(f"{flag} {repo_id}: no such local path, and the Hub says: {reason}") from error
+    except (OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+        probe = "README.md" if repo_type == "dataset" else "config.json"
+        cached = try_to_load_from_cache(repo_id, probe, revision=revision, repo_type=repo_type)
+        if isinstance(cached, str):
+            return Path(cached).parent.name
+        raise BadInput(f"{flag} {repo_id}: no such local path, and the Hub is out of reach ({error})") from error
+
+
+def _folder_fingerprint(folder: Path) -> str:
+    from hub_cards.provenance import read_records
+
+    records = read_records(folder)
+    if not records:
+        raise BadInput(f"--dataset {folder}: the folder was not saved by a stage (it has no provenance.json)")
+    return records[-1].fingerprint
+
+
+def read_file_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a .json (array, or one record a line), .jsonl or .parquet file, in order.
+
+    Raises:
+        BadInput: the file cannot be read as what its name says; the message has the line.
+    """
+    if path.suffix == ".parquet":
+        yield from _read_parquet(path)
+        return
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+    if path.suffix == ".json" and text.lstrip()[:1] == "[":
+        yield from _check_objects(path, _parse_array(path, text), "row")
+    else:
+        yield from _check_objects(path, _parse_lines(path, text), "line")
+
+
+def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+    except pyarrow.ArrowInvalid as error:
+        raise BadInput(f"{path} is not a parquet file ({error})") from error
+    for batch in file.iter_batches():
+        yield from batch.to_pylist()
+
+
+def _parse_array(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    try:
+        yield from enumerate(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+
+
+def _parse_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    # Not str.splitlines: it also cuts at U+2028 and the like, which JSON strings may hold.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise BadInput(f"{path} is not JSON: {error.msg} at line {number}, column {error.colno}") from error
+
+
+def _check_objects(path: Path, records: Iterator[tuple[int, Any]], unit: str) -> Iterator[dict[str, Any]]:
+    for number, record in records:
+        if not isinstance(record, dict):
+            raise BadInput(f"{path}: {unit} {number} is {json.dumps(record)[:60]}, not an object with named fields")
+        yield record

@@ -1,0 +1,71 @@
+"""One stage of a run, as its script and `recycle.py` both see it: is it up to date, and if not, do it under a lock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict
+
+from hub_cards.cli import is_main_process, say
+from hub_cards.provenance import StepRecord, read_records
+from hub_cards.storage import check_output_dir, is_up_to_date, locked, save_result
+
+
+def lineage(folder: str) -> list[StepRecord]:
+    """The records of the steps that made `folder`; empty for data that is not ours."""
+    return read_records(Path(folder))
+
+
+def find_record(records: list[StepRecord], step: str) -> StepRecord | None:
+    """The latest record of `step` in a lineage."""
+    return next((record for record in reversed(records) if record.step == step), None)
+
+
+@contextmanager
+def stage(output_dir: Path, record: StepRecord) -> Iterator[bool]:
+    """Lock `output_dir` and tell whether the stage must run; under a launcher the main process holds the lock.
+
+    Yields:
+        False where the result is already there (a line says so), else True.
+
+    Raises:
+        BadInput: the folder holds something else, or another process writes it.
+    """
+    check_output_dir(output_dir, record.step)
+    up_to_date = is_up_to_date(output_dir, record)
+    if up_to_date:
+        say(record.step, f"up to date: {output_dir}")
+    if up_to_date or not is_main_process():
+        yield not up_to_date
+        return
+    with locked(output_dir):
+        yield True
+
+
+def run_stage(
+    output_dir: str,
+    record: StepRecord,
+    earlier: list[StepRecord],
+    compute: Callable[[], tuple[DatasetDict, dict[str, Any]]],
+) -> None:
+    """Run a stage whose result is a `DatasetDict`: skip it when up to date, else compute and save it atomically.
+
+    Args:
+        earlier: the lineage of the input.
+        compute: returns the result and its counts for the record; called by every process of a launcher, and what the
+            main one returns is saved.
+    """
+    folder = Path(output_dir)
+    with stage(folder, record) as needed:
+        if not needed:
+            return
+        started = time.monotonic()
+        result, counts = compute()
+        if not is_main_process():
+            return
+        save_result(folder, result, [*earlier, record.finished(counts, time.monotonic() - started)])
+        say(record.step, f"saved {', '.join(f'{name} {len(rows)}' for name, rows in result.items())} rows in {folder}")

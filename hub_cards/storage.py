@@ -1,0 +1,102 @@
+"""Save a stage's result so that a folder that exists is complete: written beside its place, renamed when whole."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from datasets import DatasetDict, load_from_disk
+from filelock import FileLock, Timeout
+
+from hub_cards.errors import BadInput
+from hub_cards.provenance import PROVENANCE_FILE, StepRecord, read_records, write_records
+
+
+def is_up_to_date(output_dir: Path, record: StepRecord) -> bool:
+    """Whether `output_dir` already holds the result of exactly this step on exactly these inputs."""
+    records = read_records(output_dir)
+    return bool(records) and records[-1].fingerprint == record.fingerprint
+
+
+def check_output_dir(output_dir: Path, step: str) -> None:
+    """Refuse a place that holds anything but an earlier result of the same step.
+
+    Raises:
+        BadInput: it is a file, or a folder that another step, or none of ours, has written.
+    """
+    if output_dir.is_file():
+        raise BadInput(f"--output_dir {output_dir}: is a file")
+    if not output_dir.exists() or not any(output_dir.iterdir()):
+        return
+    records = read_records(output_dir)
+    if not records or records[-1].step != step:
+        holder = f"a result of the {records[-1].step} step" if records else "files that no stage of ours wrote"
+        raise BadInput(f"--output_dir {output_dir}: holds {holder}; choose another folder or remove it")
+
+
+def work_dir(output_dir: Path) -> Path:
+    """Where a stage keeps finished parts until its result is whole; survives a crash, so a rerun goes on from it."""
+    return output_dir.parent / f".{output_dir.name}.work"
+
+
+@contextmanager
+def locked(output_dir: Path) -> Iterator[None]:
+    """Keep a second process from writing the same result. The lock is the kernel's: it dies with its process.
+
+    Raises:
+        BadInput: another process holds it, or the parent folder cannot be made.
+    """
+    try:
+        output_dir.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(output_dir.parent / f".{output_dir.name}.lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise BadInput(f"--output_dir {output_dir}: another process is writing it right now") from error
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise BadInput(f"--output_dir {output_dir}: cannot be written ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def new_folder(output_dir: Path) -> Iterator[Path]:
+    """A fresh folder beside `output_dir` to write into; on leaving without an exception it takes that place."""
+    partial = output_dir.parent / f".{output_dir.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    replaced = output_dir.parent / f".{output_dir.name}.replaced"
+    shutil.rmtree(replaced, ignore_errors=True)
+    if output_dir.exists():
+        output_dir.rename(replaced)
+    partial.rename(output_dir)
+    shutil.rmtree(replaced, ignore_errors=True)
+    shutil.rmtree(work_dir(output_dir), ignore_errors=True)
+
+
+def save_result(output_dir: Path, result: DatasetDict, records: list[StepRecord]) -> None:
+    """Save a stage's `DatasetDict` (Arrow shards) with its lineage, all or nothing."""
+    with new_folder(output_dir) as folder:
+        result.save_to_disk(folder)
+        write_records(folder, records)
+
+
+def load_folder(folder: Path) -> DatasetDict:
+    """The `DatasetDict` that a stage saved.
+
+    Raises:
+        BadInput: the folder holds no saved data set.
+    """
+    if not (folder / "dataset_dict.json").is_file() or not (folder / PROVENANCE_FILE).is_file():
+        raise BadInput(f"{folder}: holds no data set saved by a stage")
+    return load_from_disk(folder)
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether an error means that the disk (or the user's quota) is used up."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,0 +1,34 @@
+"""What a run did, in one screen: read from the records of its stages, so it costs nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hub_cards.provenance import StepRecord, read_records
+from hub_cards.tables import as_text, branch_table, reason_table, statistics_table, status_table
+
+
+def summarize(run_folder: Path, stages: list[str]) -> str:
+    """The summary of the stages that are finished in `run_folder`."""
+    records = {name: found[-1] for name in stages if (found := read_records(run_folder / name))}
+    parts = [_section(name, record) for name, record in records.items()]
+    places = "\n".join(f"{name:8}{run_folder / name}" for name in records)
+    return "\n\n".join([*(part for part in parts if part), f"Where everything is\n{places}"])
+
+
+def _section(name: str, record: StepRecord) -> str:
+    if name == "reflect":
+        table = status_table(record, "reflect_status", "variant")
+        return f"Reflection: {record.counts['rows']} rows, pairs extracted from the oracle's completions\n{as_text(table)}"
+    if name == "score":
+        statuses = as_text(status_table(record, "score_status", "variant"))
+        return f"Scores: status of the rows\n{statuses}\n\n{as_text(statistics_table(record))}"
+    if name == "select":
+        return (
+            f"Selection by {record.config['strategy']}: {record.counts['selected']} of {record.counts['rows']} rows kept\n"
+            f"{as_text(branch_table(record))}\n\n{as_text(reason_table(record))}"
+        )
+    if name == "sft":
+        counts = record.counts
+        return f"Training: {counts['rows']} rows, {counts['steps']} steps, mean loss {counts['train_loss']} nats a token"
+    return ""

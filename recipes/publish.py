@@ -1,0 +1,48 @@
+"""Publish: lay a run out as its Hub repositories, data set and model, with cards that say how they were made.
+
+python recipes/publish.py --config recipes/quickstart/publish.yaml --folder runs/quickstart
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+
+from hub_cards.cards import write_dataset_card, write_model_card
+from hub_cards.cli import run, say
+from hub_cards.config import PublishConfig
+from hub_cards.layout import copy_model, published_configs, write_configs
+from hub_cards.provenance import read_records, write_records
+from hub_cards.stages import find_record, stage
+from hub_cards.storage import load_folder, new_folder
+from training.formatting import prompt_completion
+
+
+def main(config: PublishConfig) -> None:
+    record = config.planned_record()
+    output_dir = Path(config.output_dir)
+    with stage(output_dir, record) as needed:
+        if not needed:
+            return
+        started = time.monotonic()
+        scored, selection = load_folder(config.stage_folder("score")), load_folder(config.stage_folder("select"))
+        lineage = read_records(config.stage_folder("select"))
+        template = find_record(lineage, "score").config["template"]
+        configs = published_configs(scored, selection, partial(prompt_completion, template=template))
+        with new_folder(output_dir) as folder:
+            dataset = folder / "dataset"
+            dataset.mkdir()
+            write_configs(dataset, configs)
+            write_dataset_card(dataset, configs, lineage, config.license, config.title, config.notes)
+            write_records(dataset, lineage)
+            if "sft" in record.inputs:
+                copy_model(config.stage_folder("sft"), folder / "model")
+                trained = read_records(config.stage_folder("sft"))
+                (folder / "model" / "README.md").unlink(missing_ok=True)  # a hard link: the stage keeps its own
+                write_model_card(folder / "model", trained, config.license, config.title, config.notes)
+            counts = {name: len(rows) for name, rows in configs.items()}
+            write_records(folder, [record.finished(counts, time.monotonic() - started)])
+        say("publish", f"laid out {', '.join(sorted(p.name for p in output_dir.iterdir() if p.is_dir()))} in {output_dir}")
+
+
+if __name__ == "__main__":
+    run(main, PublishConfig, __doc__)

@@ -1,0 +1,1 @@
+"""Reflection-Tuning's oracle side: prompts, oracles, the completion store, extraction."""

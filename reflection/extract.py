@@ -1,0 +1,150 @@
+"""Extraction: from an oracle's completion to a pair, whole or nothing (arXiv 2310.11716). Pure functions on text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+OK = "ok"
+MISSING_INSTRUCTION = "missing_instruction"
+MISSING_ANSWER = "missing_answer"
+PLACEHOLDER = "placeholder"
+NOT_APPLICABLE = "not_applicable"
+REFUSAL = "refusal"
+TRUNCATED = "truncated"
+EMPTY_COMPLETION = "empty_completion"
+ORACLE_ERROR = "oracle_error"
+PARENT_NOT_REFLECTED = "parent_not_reflected"
+# Why a variant's pair was not adopted. `parent_not_reflected` is ours: without a reflected instruction there is no
+# pair for `reflect_both` to improve, so nothing is asked (and nothing paid).
+REASONS = (
+    MISSING_INSTRUCTION,
+    MISSING_ANSWER,
+    PLACEHOLDER,
+    NOT_APPLICABLE,
+    REFUSAL,
+    TRUNCATED,
+    EMPTY_COMPLETION,
+    ORACLE_ERROR,
+    PARENT_NOT_REFLECTED,
+)
+
+END = "[End]"
+PLACEHOLDERS = {"your instruction", "your answer"}
+REFUSAL_PATTERN = re.compile(
+    r"""^\W*(
+        as\ an\ ai(\ language)?(\ model|\ assistant)?\b
+      | (i['’]?m|i\ am)\ (very\ |so\ )?sorry,?\ but\ (i\b|as\ an)
+      | (sorry,?\ (but\ )?|i\ apologi[sz]e,?\ but\ |unfortunately,?\ )?
+        (i\ can(no|['’])?t|i\ can\ not|i['’]?m\ (unable|not\ able)\ to|i\ am\ (unable|not\ able)\ to|i\ won['’]?t)
+        \ (assist|help|fulfil|fulfill|comply|provide|answer|generate|create|complete|do\ that|continue)\b
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What one completion gave.
+
+    Attributes:
+        status: `ok`, or one of `REASONS`; only with `ok` are the texts to be used.
+        instruction: None for a response reflection.
+        critique: what stands before the first marker; None where there is no marker.
+    """
+
+    status: str
+    instruction: str | None = None
+    output: str | None = None
+    critique: str | None = None
+
+
+def _marker(name: str) -> re.Pattern[str]:
+    # In brackets, also as **[Marker]**; or without brackets and with a colon. The bracketed one wins where both occur.
+    return re.compile(rf"(?P<bold>\*\*)?\[{name}\](?(bold)(?:\*\*)?):?")
+
+
+def _bare_marker(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?P<bold>\*\*)?{name}:(?(bold)(?:\*\*)?)")
+
+
+_NEW_INSTRUCTION = (_marker("New Instruction"), _bare_marker("New Instruction"))
+_NEW_ANSWER = (_marker("New Answer"), _bare_marker("New Answer"))
+_BETTER_ANSWER = (_marker("Better Answer"), _bare_marker("Better Answer"))
+
+
+def extract_instruction(completion: str, finish_reason: str | None = "stop") -> Extraction:
+    """Read a completion of instruction reflection: a new instruction and its answer.
+
+    Args:
+        finish_reason: why the oracle stopped; `length` without a last `[End]` means a cut answer.
+    """
+    if not completion.strip():
+        return Extraction(EMPTY_COMPLETION)
+    question = _first(_NEW_INSTRUCTION, completion)
+    if question is None:
+        return Extraction(_unmarked(completion, finish_reason, MISSING_INSTRUCTION))
+    critique = _critique(completion, question)
+    answer = _first(_NEW_ANSWER, completion, question.end())
+    stop = completion.find(END, question.end())
+    ends = [position for position in (stop, answer.start() if answer else -1) if position >= 0]
+    instruction = completion[question.end() : min(ends, default=len(completion))]
+    instruction = re.sub(r"(\n|(?<=[.?!])[ \t]+)\s*\d+[.)]\s*$", "", instruction).strip()
+    output, cut = _answer(completion, answer, finish_reason)
+    status = _status(instruction, MISSING_INSTRUCTION, cut=False)
+    if status == OK:
+        status = _status(output, MISSING_ANSWER, cut)
+    return Extraction(status, instruction, output, critique)
+
+
+def extract_response(completion: str, finish_reason: str | None = "stop") -> Extraction:
+    """Read a completion of response reflection: a better answer, after the last-opened marker."""
+    if not completion.strip():
+        return Extraction(EMPTY_COMPLETION)
+    markers = _all(_BETTER_ANSWER, completion)
+    if not markers:
+        return Extraction(_unmarked(completion, finish_reason, MISSING_ANSWER))
+    output, cut = _answer(completion, markers[-1], finish_reason)
+    return Extraction(_status(output, MISSING_ANSWER, cut), None, output, _critique(completion, markers[0]))
+
+
+def _all(patterns: tuple[re.Pattern[str], ...], text: str, start: int = 0) -> list[re.Match[str]]:
+    """Every occurrence of the first form that occurs at all."""
+    return next((found for pattern in patterns if (found := list(pattern.finditer(text, start)))), [])
+
+
+def _first(patterns: tuple[re.Pattern[str], ...], text: str, start: int = 0) -> re.Match[str] | None:
+    return next(iter(_all(patterns, text, start)), None)
+
+
+def _critique(completion: str, marker: re.Match[str]) -> str | None:
+    text = re.sub(r"\n\s*\d+[.)]\s*$", "", "\n" + completion[: marker.start()]).strip()
+    return text or None
+
+
+def _answer(completion: str, marker: re.Match[str] | None, finish_reason: str | None) -> tuple[str, bool]:
+    """The text from a marker to `[End]` or the end, and whether the oracle was cut off in it."""
+    if marker is None:
+        return "", finish_reason == "length"
+    stop = completion.find(END, marker.end())
+    text = completion[marker.end() : stop if stop >= 0 else len(completion)]
+    return text.strip(), finish_reason == "length" and stop < 0
+
+
+def _status(text: str, if_missing: str, cut: bool) -> str:
+    if cut:
+        return TRUNCATED
+    if not text:
+        return if_missing
+    bare = text.strip(" .\"'“”<>[]()*").lower()
+    if bare in PLACEHOLDERS:
+        return PLACEHOLDER
+    if bare == "n/a":
+        return NOT_APPLICABLE
+    return REFUSAL if REFUSAL_PATTERN.match(text) else OK
+
+
+def _unmarked(completion: str, finish_reason: str | None, otherwise: str) -> str:
+    if finish_reason == "length":
+        return TRUNCATED
+    return REFUSAL if REFUSAL_PATTERN.match(completion) else otherwise

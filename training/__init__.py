@@ -1,0 +1,1 @@
+"""Training on a selection: formatting and supervised fine-tuning."""

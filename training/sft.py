@@ -1,0 +1,77 @@
+"""Supervised fine-tuning by TRL's SFTTrainer on `prompt` / `completion` rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers.trainer_utils import get_last_checkpoint
+from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
+
+from hub_cards.errors import BadInput
+from hub_cards.provenance import apply_step
+from training.formatting import prompt_completion, prompt_completion_features
+
+
+def format_rows(rows: Dataset, template: str, key: str, work_dir: Path) -> Dataset:
+    """Only `prompt` and `completion` of every row.
+
+    Raises:
+        BadInput: there are no rows.
+    """
+    if len(rows) == 0:
+        raise BadInput("the data set to train on has no rows: the selection kept none")
+    return apply_step(
+        rows,
+        lambda batch: prompt_completion(batch, template),
+        key=f"{key} {template}",
+        features=prompt_completion_features(template),
+        work_dir=work_dir,
+    )
+
+
+def train(
+    rows: Dataset, sft: SFTConfig, model: ModelConfig, revision: str | None, work_dir: Path, save_to: Path
+) -> dict[str, Any]:
+    """Train on formatted rows and save model and tokenizer.
+
+    Args:
+        rows: `prompt` and `completion`; the loss is on the completion only.
+        revision: the commit that a Hub id was resolved to.
+        work_dir: where checkpoints go; training goes on from the last one there.
+        save_to: where the finished model goes.
+
+    Returns:
+        Counts for the step's record: rows, steps, final mean training loss (nats a token).
+
+    Raises:
+        BadInput: the model cannot be loaded, or no row has a completion within `max_length`.
+    """
+    sft.output_dir = str(work_dir)
+    sft.model_init_kwargs = {
+        "revision": revision or "main",
+        "dtype": model.dtype,
+        "attn_implementation": model.attn_implementation,
+        **(sft.model_init_kwargs or {}),
+    }
+    try:
+        trainer = SFTTrainer(
+            model=model.model_name_or_path, args=sft, train_dataset=rows, peft_config=get_peft_config(model)
+        )
+    except OSError as error:
+        raise BadInput(f"--model_name_or_path {model.model_name_or_path}: {str(error).splitlines()[0]}") from error
+    kept = len(trainer.train_dataset) if not sft.packing else None
+    if kept == 0:
+        raise BadInput(f"--max_length {sft.max_length}: is filled by the prompt alone in every row; raise it")
+    checkpoint = get_last_checkpoint(str(work_dir)) if work_dir.is_dir() else None
+    outcome = trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model(str(save_to))
+    return {
+        "rows": len(rows),
+        "rows_without_room_for_a_completion": None if kept is None else len(rows) - kept,
+        "steps": outcome.global_step,
+        "epochs": round(outcome.metrics.get("epoch", 0.0), 3),
+        "train_loss": round(outcome.training_loss, 4),
+        "processes": trainer.accelerator.num_processes,
+    }
