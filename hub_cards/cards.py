@@ -52,7 +52,11 @@ def write_dataset_card(
 
 
 def write_model_card(
-    folder: Path, records: list[StepRecord], license: str | None = None, title: str = "Fine-tuned student", notes: str = ""
+    folder: Path,
+    records: list[StepRecord],
+    license: str | None = None,
+    title: str = "Fine-tuned student",
+    notes: str = "",
 ) -> None:
     """Write the trained model's `README.md`; a local base model is not named as if it were on the Hub."""
     sft = find_record(records, "sft")
@@ -66,7 +70,12 @@ def write_model_card(
         datasets=[data_source.location] if data_source.kind == "hub" else None,
     )
     card = ModelCard.from_template(
-        data, template_path=str(TEMPLATES / "model_card.md.jinja"), title=title, notes=notes, sft=sft, **_shared(records)
+        data,
+        template_path=str(TEMPLATES / "model_card.md.jinja"),
+        title=title,
+        notes=notes,
+        sft=sft,
+        **_shared(records),
     )
     card.save(folder / "README.md")
 

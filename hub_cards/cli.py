@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import datasets
 import yaml
 from trl import TrlParser
 
@@ -175,6 +176,7 @@ def run_main(main: Callable[[], None]) -> None:
 
     Exit codes: 2 bad input (one line), 1 the disk is full (one line), 130 interrupted.
     """
+    datasets.disable_progress_bars()  # theirs are one a shard and one a save; apply_step shows one a stage
     try:
         main()
     except BadInput as error:

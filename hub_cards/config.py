@@ -26,7 +26,9 @@ class PublishConfig:
 
     def __post_init__(self) -> None:
         if not self.license:
-            raise BadInput("--license: name the licence of the data, as the Hub spells it (apache-2.0, cc-by-nc-4.0, …)")
+            raise BadInput(
+                "--license: name the licence of the data, as the Hub spells it (apache-2.0, cc-by-nc-4.0, …)"
+            )
 
     def stage_folder(self, stage: str) -> Path:
         """Where the run keeps a stage's result."""

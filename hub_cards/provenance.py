@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Features, concatenate_datasets, disable_progress_bars
+from datasets import Dataset, Features, concatenate_datasets
 from tqdm import tqdm
 
 from hub_cards.sources import Source
@@ -123,7 +123,6 @@ def apply_step(
         The mapped rows in their order; with `world_size > 1` only this rank's shards. An empty data set comes back empty,
         with the columns of `features`.
     """
-    disable_progress_bars()  # one bar over all rows says more than one a shard
     if len(dataset) == 0:
         return Dataset.from_dict({name: [] for name in features}, features=features)
     work_dir.mkdir(parents=True, exist_ok=True)

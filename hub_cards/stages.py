@@ -63,6 +63,7 @@ def run_stage(
     with stage(folder, record) as needed:
         if not needed:
             return
+        say(record.step, f"reads {', '.join(source.location for source in record.inputs.values())}")
         started = time.monotonic()
         result, counts = compute()
         if not is_main_process():

@@ -19,7 +19,9 @@ def summarize(run_folder: Path, stages: list[str]) -> str:
 def _section(name: str, record: StepRecord) -> str:
     if name == "reflect":
         table = status_table(record, "reflect_status", "variant")
-        return f"Reflection: {record.counts['rows']} rows, pairs extracted from the oracle's completions\n{as_text(table)}"
+        return (
+            f"Reflection: {record.counts['rows']} rows, pairs extracted from the oracle's completions\n{as_text(table)}"
+        )
     if name == "score":
         statuses = as_text(status_table(record, "score_status", "variant"))
         return f"Scores: status of the rows\n{statuses}\n\n{as_text(statistics_table(record))}"
@@ -30,5 +32,7 @@ def _section(name: str, record: StepRecord) -> str:
         )
     if name == "sft":
         counts = record.counts
-        return f"Training: {counts['rows']} rows, {counts['steps']} steps, mean loss {counts['train_loss']} nats a token"
+        return (
+            f"Training: {counts['rows']} rows, {counts['steps']} steps, mean loss {counts['train_loss']} nats a token"
+        )
     return ""

@@ -41,7 +41,10 @@ def main(config: PublishConfig) -> None:
                 write_model_card(folder / "model", trained, config.license, config.title, config.notes)
             counts = {name: len(rows) for name, rows in configs.items()}
             write_records(folder, [record.finished(counts, time.monotonic() - started)])
-        say("publish", f"laid out {', '.join(sorted(p.name for p in output_dir.iterdir() if p.is_dir()))} in {output_dir}")
+        say(
+            "publish",
+            f"laid out {', '.join(sorted(p.name for p in output_dir.iterdir() if p.is_dir()))} in {output_dir}",
+        )
 
 
 if __name__ == "__main__":

@@ -95,9 +95,7 @@ def as_original(batch: Batch) -> Batch:
     }
 
 
-def reflect_batch(
-    parents: Batch, variant: str, oracle: Oracle, prompts: Mapping[str, ReflectionPrompt]
-) -> Batch:
+def reflect_batch(parents: Batch, variant: str, oracle: Oracle, prompts: Mapping[str, ReflectionPrompt]) -> Batch:
     """One variant of a batch of parent rows: ask, extract, ask once more where nothing came out, adopt or keep.
 
     A variant whose pair is not completely extracted is its parent row unchanged, with the reason.
@@ -147,9 +145,7 @@ def _extract(completion: Completion, kind: str) -> Extraction:
     return extract_response(completion.text, completion.finish_reason)
 
 
-def _adopt(
-    parent: Mapping[str, Any], variant: str, completion: Completion, extraction: Extraction
-) -> dict[str, Any]:
+def _adopt(parent: Mapping[str, Any], variant: str, completion: Completion, extraction: Extraction) -> dict[str, Any]:
     row = {
         **parent,
         "variant": variant,

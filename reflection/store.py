@@ -83,4 +83,6 @@ class CompletionStore:
             time.time(),
         )
         with self.connection:
-            self.connection.execute(f"INSERT OR REPLACE INTO completions VALUES ({','.join('?' * len(values))})", values)
+            self.connection.execute(
+                f"INSERT OR REPLACE INTO completions VALUES ({','.join('?' * len(values))})", values
+            )

@@ -40,7 +40,7 @@ class Scorer:
     tokenizer: PreTrainedTokenizerBase
     template: PromptTemplate
     max_length: int = 2048
-    max_batch_tokens: int = 4096
+    max_batch_tokens: int = 2048
 
 
 def score_batch(rows: Batch, scorer: Scorer) -> Batch:
@@ -123,9 +123,7 @@ def _mean(losses: np.ndarray) -> float | None:
     return float(losses.mean(dtype=np.float64)) if len(losses) else None
 
 
-def _status(
-    question: str, answer: str, spans: dict[str, TargetSpan], losses: dict[str, float | None]
-) -> str:
+def _status(question: str, answer: str, spans: dict[str, TargetSpan], losses: dict[str, float | None]) -> str:
     if any(loss is not None and not _is_usable(loss) for loss in losses.values()):
         return ERROR
     if not answer:

@@ -125,7 +125,9 @@ def _batch_losses(model: PreTrainedModel, batch: Sequence[TargetSpan], plain_hea
         inputs_BT[row, : len(span.ids) - 1] = torch.tensor(span.ids[:-1])
 
     # Position p predicts token p + 1; N is the number of target tokens of the whole batch.
-    positions = [row * width + p - 1 for row, span in enumerate(batch) for p in range(max(span.start, 1), len(span.ids))]
+    positions = [
+        row * width + p - 1 for row, span in enumerate(batch) for p in range(max(span.start, 1), len(span.ids))
+    ]
     targets = [token for span in batch for token in span.ids[max(span.start, 1) :]]
     positions_N = torch.tensor(positions, device=device)
     targets_N = torch.tensor(targets, device=device)

@@ -11,6 +11,10 @@ from scoring.config import ScoreConfig
 from scoring.ifd import Scorer
 from scoring.templates import get_template
 
+# On a CPU the intermediate results of larger batches leave its caches.
+CPU_BATCH_TOKENS = 2048
+GPU_BATCH_TOKENS = 16384
+
 
 def load_scorer(config: ScoreConfig, revision: str | None, device: torch.device) -> Scorer:
     """The student in evaluation mode on `device`, in the precision asked for (not the checkpoint's).
@@ -42,4 +46,5 @@ def load_scorer(config: ScoreConfig, revision: str | None, device: torch.device)
         )
     tokenizer.model_max_length = int(1e30)  # texts are cut by us, after their tokens are counted
     template = get_template(config.template, tokenizer)
-    return Scorer(model.to(device).eval(), tokenizer, template, config.max_length, config.max_batch_tokens)
+    max_batch_tokens = config.max_batch_tokens or (CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS)
+    return Scorer(model.to(device).eval(), tokenizer, template, config.max_length, max_batch_tokens)

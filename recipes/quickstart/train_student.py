@@ -9,13 +9,13 @@ response after its instruction and the instruction after its response, so that a
 
 import argparse
 import json
+import random
 from pathlib import Path
 
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
-    DataCollatorForSeq2Seq,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
@@ -28,7 +28,7 @@ from scoring.templates import get_template, reverse_prompt
 
 HERE = Path(__file__).parent
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
-MAX_LENGTH = 640
+BLOCK_LENGTH = 1024
 COPIED_CHARACTERS = 400
 
 
@@ -66,11 +66,32 @@ def documents(row: dict[str, str], spaced: bool) -> list[tuple[str, str]]:
     ]
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, context: str, target: str) -> dict[str, list[int]]:
-    """Token ids of context, target and EOS, the labels of the context masked; cut at `MAX_LENGTH`."""
+def encode(tokenizer: PreTrainedTokenizerFast, context: str, target: str) -> tuple[list[int], list[int]]:
+    """Token ids of context, target and EOS, and the labels: those of the context masked."""
     start = len(tokenizer(context)["input_ids"])
     ids = tokenizer(context + target + EOS)["input_ids"]
-    return {"input_ids": ids[:MAX_LENGTH], "labels": ([-100] * start + ids[start:])[:MAX_LENGTH]}
+    return ids, [-100] * start + ids[start:]
+
+
+def blocks(encoded: list[tuple[list[int], list[int]]], epochs: int) -> Dataset:
+    """All documents once an epoch in random order, end to end, cut into blocks of `BLOCK_LENGTH` tokens.
+
+    A document may see the ones before it in its block: so the model meets long contexts, which single rows seldom are.
+    """
+    order = random.Random(0)
+    ids: list[int] = []
+    labels: list[int] = []
+    for _ in range(epochs):
+        for document_ids, document_labels in order.sample(encoded, len(encoded)):
+            ids += document_ids
+            labels += document_labels
+    starts = range(0, len(ids) - BLOCK_LENGTH, BLOCK_LENGTH)
+    return Dataset.from_dict(
+        {
+            "input_ids": [ids[start : start + BLOCK_LENGTH] for start in starts],
+            "labels": [labels[start : start + BLOCK_LENGTH] for start in starts],
+        }
+    )
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -94,7 +115,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--epochs", type=float, default=4)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--max_steps", type=int, default=-1, help="stop early, to try the script out")
     args = parser.parse_args()
 
@@ -105,14 +126,12 @@ def main() -> None:
     encoded = [encode(tokenizer, context, target) for context, target in texts]
     trainer = Trainer(
         model=build_model(tokenizer),
-        train_dataset=Dataset.from_list([row for row in encoded if any(label >= 0 for label in row["labels"])]),
-        data_collator=DataCollatorForSeq2Seq(tokenizer),
+        train_dataset=blocks(encoded, args.epochs),
         args=TrainingArguments(
             output_dir=str(args.output_dir),
-            num_train_epochs=args.epochs,
+            num_train_epochs=1,
             max_steps=args.max_steps,
-            per_device_train_batch_size=24,
-            train_sampling_strategy="group_by_length",
+            per_device_train_batch_size=4,
             learning_rate=3e-3,
             lr_scheduler_type="cosine",
             warmup_steps=0.05,

@@ -39,12 +39,17 @@ class RecordedOracle:
 
     def _key(self, record: dict, number: int) -> tuple[str, str]:
         identity = record.get("row_id", record.get("id"))
-        for field, value in (("row_id or id", identity), *((name, record.get(name)) for name in ("variant", "completion"))):
+        for field, value in (
+            ("row_id or id", identity),
+            *((name, record.get(name)) for name in ("variant", "completion")),
+        ):
             if not isinstance(value, str):
                 raise BadInput(f"--recorded_path {self.path}, record {number}: {field} is {value!r}, not a string")
         if record["variant"] not in REFLECTED_VARIANTS:
             known = ", ".join(REFLECTED_VARIANTS)
-            raise BadInput(f"--recorded_path {self.path}, record {number}: variant {record['variant']!r} is none of {known}")
+            raise BadInput(
+                f"--recorded_path {self.path}, record {number}: variant {record['variant']!r} is none of {known}"
+            )
         return identity, record["variant"]
 
     def complete(self, requests: Sequence[OracleRequest]) -> list[Completion]:

@@ -1,0 +1,143 @@
+"""Recycle: run a recipe, one process a stage, in order; what is up to date is skipped.
+
+python recipes/recycle.py recipes/quickstart --output_dir runs/quickstart
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hub_cards.cli import fail, parse_config, read_yaml, run_main
+from hub_cards.config import PublishConfig
+from hub_cards.errors import BadInput
+from hub_cards.provenance import StepRecord
+from hub_cards.storage import check_output_dir, is_up_to_date
+from hub_cards.summary import summarize
+from reflection.config import ReflectConfig
+from scoring.config import ScoreConfig, SelectConfig
+from training import config as sft_config
+
+SCRIPTS = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a recipe: its script, the flag by which it takes an earlier stage's result, and how it is planned."""
+
+    script: str
+    input_flag: str
+    reads: str | None  # the stage whose folder it takes; None: the whole run's
+    validate: Callable[[list[str]], object]
+    plan: Callable[[list[str]], StepRecord]
+
+
+def of_config(config_class: type, script: str, input_flag: str, reads: str | None) -> Stage:
+    """A stage whose settings are one of our dataclasses."""
+    return Stage(
+        script,
+        input_flag,
+        reads,
+        lambda argv: parse_config(config_class, argv),
+        lambda argv: parse_config(config_class, argv).planned_record(),
+    )
+
+
+STAGES = {
+    "reflect": of_config(ReflectConfig, "reflect.py", "--dataset", "reflect"),
+    "score": of_config(ScoreConfig, "score.py", "--dataset", "reflect"),
+    "select": of_config(SelectConfig, "select_rows.py", "--dataset", "score"),
+    "sft": Stage("sft.py", "--dataset", "select", sft_config.parse_sft, sft_config.planned_record),
+    "publish": of_config(PublishConfig, "publish.py", "--folder", None),
+}
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    recipe, run_folder = Path(arguments.recipe), Path(arguments.output_dir or f"runs/{Path(arguments.recipe).name}")
+    present = [name for name in STAGES if (recipe / f"{name}.yaml").is_file()]
+    if not present:
+        raise BadInput(
+            f"{recipe}: is no recipe folder; it holds none of {', '.join(f'{name}.yaml' for name in STAGES)}"
+        )
+    names = list(STAGES)
+    first, last = names.index(arguments.from_stage or names[0]), names.index(arguments.to_stage or names[-1])
+    wanted = [name for name in present if first <= names.index(name) <= last]
+    lines = {name: command_line(name, recipe, run_folder, present) for name in wanted}
+    # A mistake in the last stage's YAML is reported now, not after the oracle was paid. TRL's settings need torch to be
+    # checked, so they wait until something has to run.
+    for name in wanted:
+        read_yaml(str(recipe / f"{name}.yaml"))
+        if name != "sft":
+            STAGES[name].validate(lines[name])
+            check_output_dir(run_folder / name, name)
+
+    checked_sft = False
+    for name in wanted:
+        script = (
+            f"{SCRIPTS.name}/{STAGES[name].script}"
+            if SCRIPTS.parent == Path.cwd()
+            else str(SCRIPTS / STAGES[name].script)
+        )
+        command = [sys.executable, script, *lines[name]]
+        shown = shlex.join(["python", *command[1:]])
+        if up_to_date(name, lines[name], run_folder):
+            print(f"[{name}] up to date, skipped: {run_folder / name}", flush=True)
+            continue
+        if "sft" in wanted and not checked_sft:
+            STAGES["sft"].validate(lines["sft"])
+            checked_sft = True
+        print(f"\n$ {shown}", flush=True)
+        if not arguments.dry_run:
+            launch(name, command)
+    if not arguments.dry_run:
+        print(f"\n{summarize(run_folder, present)}", flush=True)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="a folder with one YAML a stage")
+    parser.add_argument("--output_dir", help="folder of the run (default: runs/<name of the recipe>)")
+    parser.add_argument("--from_stage", choices=STAGES, help="leave the earlier stages as they are")
+    parser.add_argument("--to_stage", choices=STAGES, help="stop after this stage")
+    parser.add_argument("--dry_run", action="store_true", help="print what would run, and run nothing")
+    return parser.parse_args()
+
+
+def command_line(name: str, recipe: Path, run_folder: Path, present: list[str]) -> list[str]:
+    """The flags of a stage: its YAML, its place in the run, and the result of the stage that it reads."""
+    stage = STAGES[name]
+    flags = ["--config", str(recipe / f"{name}.yaml")]
+    if stage.reads is None:
+        flags += [stage.input_flag, str(run_folder)]
+    elif stage.reads != name and stage.reads in present:
+        flags += [stage.input_flag, str(run_folder / stage.reads)]
+    return [*flags, "--output_dir", str(run_folder / name)]
+
+
+def up_to_date(name: str, argv: list[str], run_folder: Path) -> bool:
+    """Whether the stage's result is there; an input that is still to be made says no."""
+    try:
+        return is_up_to_date(run_folder / name, STAGES[name].plan(argv))
+    except BadInput:
+        return False
+
+
+def launch(name: str, command: list[str]) -> None:
+    """Run one stage as its own process; a failing one ends the run with its exit code."""
+    started = time.monotonic()
+    code = subprocess.run(command, check=False).returncode
+    if code != 0:
+        fail(
+            f"{name} ended with exit code {code}; the finished stages are kept: the same command goes on from here",
+            code,
+        )
+    print(f"[{name}] {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    run_main(main)
