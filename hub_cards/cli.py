@@ -16,17 +16,17 @@ import datasets
 import yaml
 from trl import TrlParser
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.storage import is_disk_full
 
 EXIT_BAD_INPUT = 2
 
 
 class _Parser(TrlParser):
-    """TrlParser, strict as it is by default, whose complaints are `BadInput` instead of a usage page."""
+    """TrlParser, strict as it is by default, whose complaints are `BadInputError` instead of a usage page."""
 
     def error(self, message: str) -> NoReturn:
-        raise BadInput(message)
+        raise BadInputError(message)
 
 
 def parse_config(
@@ -37,7 +37,7 @@ def parse_config(
     A flag wins over the YAML, the YAML over the default.
 
     Raises:
-        BadInput: a key is unknown, a value has the wrong type or is refused by the dataclass, or the file is no YAML.
+        BadInputError: a key is unknown, a value has the wrong type or is refused by the dataclass, or the file is no YAML.
     """
     classes = [config_classes] if isinstance(config_classes, type) else list(config_classes)
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -47,7 +47,7 @@ def parse_config(
     try:
         parsed = parser.parse_args_and_config(arguments)
     except ValueError as error:
-        raise BadInput(str(error).splitlines()[0]) from error
+        raise BadInputError(str(error).splitlines()[0]) from error
     for config in parsed:
         if type(config).__module__.split(".")[0] in ("hub_cards", "reflection", "scoring", "training"):
             _check_types(config)
@@ -58,16 +58,16 @@ def read_yaml(path: str) -> dict[str, Any]:
     """A recipe's mapping of settings.
 
     Raises:
-        BadInput: there is no such file, or it is no YAML mapping.
+        BadInputError: there is no such file, or it is no YAML mapping.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"--config {path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise BadInputError(f"--config {path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     except yaml.YAMLError as error:
-        raise BadInput(f"--config {path}: is not YAML ({' '.join(str(error).split())})") from error
+        raise BadInputError(f"--config {path}: is not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
-        raise BadInput(f"--config {path}: must hold `key: value` lines")
+        raise BadInputError(f"--config {path}: must hold `key: value` lines")
     return content
 
 
@@ -75,11 +75,11 @@ def _check_yaml(arguments: list[str], known: set[str]) -> None:
     for path in _config_paths(arguments):
         for key in read_yaml(path):
             if key not in known:  # TrlParser's own `env` key too: secrets do not belong into a YAML
-                raise BadInput(f"--config {path}: unknown key {key!r}{_did_you_mean(str(key), known)}")
+                raise BadInputError(f"--config {path}: unknown key {key!r}{_did_you_mean(str(key), known)}")
 
 
 def _config_paths(arguments: list[str]) -> list[str]:
-    """The value of `--config`, also when written `--config=FILE`, which TrlParser would not see: it is split in place."""
+    """The value of `--config`. Written as `--config=FILE` it is split in place, because TrlParser would not see it."""
     for index, argument in enumerate(arguments):
         if argument.startswith("--config="):
             arguments[index : index + 1] = ["--config", argument.removeprefix("--config=")]
@@ -87,7 +87,7 @@ def _config_paths(arguments: list[str]) -> list[str]:
         return []
     index = arguments.index("--config")
     if index + 1 == len(arguments):
-        raise BadInput("--config: names no file")
+        raise BadInputError("--config: names no file")
     return [arguments[index + 1]]
 
 
@@ -96,7 +96,7 @@ def _check_flags(arguments: list[str], parser: TrlParser) -> None:
     for argument in arguments:
         flag = argument.split("=")[0]
         if flag.startswith("--") and flag not in known:
-            raise BadInput(f"unknown flag {flag}{_did_you_mean(flag, known)}")
+            raise BadInputError(f"unknown flag {flag}{_did_you_mean(flag, known)}")
 
 
 def _did_you_mean(word: str, known: set[str]) -> str:
@@ -115,7 +115,7 @@ def _check_types(config: Any) -> None:
             setattr(config, name, float(value))
         elif not right:
             wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
-            raise BadInput(f"--{name} {value!r}: must be {wanted}")
+            raise BadInputError(f"--{name} {value!r}: must be {wanted}")
 
 
 def _plain_types(hint: Any) -> tuple[type, ...]:
@@ -179,7 +179,7 @@ def run_main(main: Callable[[], None]) -> None:
     datasets.disable_progress_bars()  # theirs are one a shard and one a save; apply_step shows one a stage
     try:
         main()
-    except BadInput as error:
+    except BadInputError as error:
         fail(str(error), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         fail("interrupted; finished parts are kept, the same command goes on from them", 130)

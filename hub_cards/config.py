@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, read_records
 from hub_cards.sources import Source
 
@@ -26,7 +26,7 @@ class PublishConfig:
 
     def __post_init__(self) -> None:
         if not self.license:
-            raise BadInput(
+            raise BadInputError(
                 "--license: name the licence of the data, as the Hub spells it (apache-2.0, cc-by-nc-4.0, …)"
             )
 
@@ -35,13 +35,13 @@ class PublishConfig:
         return Path(self.folder) / stage
 
     def planned_record(self) -> StepRecord:
-        """What a run with these settings would do; raises `BadInput` where a stage's result is missing."""
+        """What a run with these settings would do; raises `BadInputError` where a stage's result is missing."""
         inputs = {}
         for name in PUBLISHED_STAGES:
             records = read_records(self.stage_folder(name))
             if records:
                 inputs[name] = Source("folder", str(self.stage_folder(name)), records[-1].fingerprint)
             elif name != "sft":
-                raise BadInput(f"--folder {self.folder}: holds no finished {name}")
+                raise BadInputError(f"--folder {self.folder}: holds no finished {name}")
         config = {"license": self.license, "title": self.title, "notes": self.notes}
         return StepRecord(STEP, VERSION, config, inputs)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 
 Record = Mapping[str, Any]
 
@@ -40,7 +40,7 @@ class FieldError(Exception):
 
 
 def _text(record: Record, field: str) -> str:
-    value = record[field] if field in record else None
+    value = record.get(field)
     if not isinstance(value, str):
         raise FieldError(f"field {field!r} is {_kind(value)}, not a string")
     return value
@@ -122,11 +122,13 @@ def detect_format(columns: Iterable[str], where: str) -> Format:
     """The first format whose needed columns are all there.
 
     Raises:
-        BadInput: none fits; the message lists the columns that were found.
+        BadInputError: none fits; the message lists the columns that were found.
     """
     found = set(columns)
     for candidate in FORMATS:
         if candidate.needs <= found:
             return candidate
     wanted = "; ".join(" + ".join(sorted(candidate.needs)) for candidate in FORMATS)
-    raise BadInput(f"{where} has the columns {', '.join(sorted(found)) or '(none)'}; a base data set needs {wanted}")
+    raise BadInputError(
+        f"{where} has the columns {', '.join(sorted(found)) or '(none)'}; a base data set needs {wanted}"
+    )

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.schema import COLUMNS_BY_NAME, VARIANTS
 
 MAX_SHARD_BYTES = 500 * 2**20
@@ -29,7 +29,7 @@ def published_configs(
     that was kept.
 
     Raises:
-        BadInput: a scored row has no decision, so score and select are not of one run.
+        BadInputError: a scored row has no decision, so score and select are not of one run.
     """
     decisions = {row["row_id"]: row for row in selection["decisions"]}
     chosen = selection["selected"]
@@ -39,7 +39,7 @@ def published_configs(
         rows = scored[name]
         missing = [identity for identity in rows["row_id"][:] if identity not in decisions]
         if missing:
-            raise BadInput(f"row_id {missing[0]} is scored but was never selected from: run select again")
+            raise BadInputError(f"row_id {missing[0]} is scored but was never selected from: run select again")
         of_rows = [decisions[identity] for identity in rows["row_id"][:]]
         configs[name] = _with_columns(
             rows,

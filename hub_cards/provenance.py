@@ -1,7 +1,7 @@
-"""The record of a step: what it was given, what it did, what came out. At once its cache key and its paragraph in the card.
+"""The record of a step: what it was given, what it did, what came out. Its cache key and its paragraph in the card.
 
-`datasets` hashes an imported function by reference and a model by pickling it, so its own fingerprints go stale or never
-hit. Here the key is explicit: (inputs, step, step version, configuration).
+`datasets` hashes an imported function by reference and a model by pickling it, so its own fingerprints go stale or
+never hit. Here the key is explicit: (inputs, step, step version, configuration).
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def apply_step(
     """Apply a pure function on batches; the one place that calls `Dataset.map`.
 
     The rows are cut into shards of `shard_rows` and the function sees one whole shard a call, so what it returns cannot
-    depend on who computes it. Every finished shard is an Arrow file in `work_dir`, named by `key`: after a crash, and for
-    other ranks, it is read and not computed again.
+    depend on who computes it. Every finished shard is an Arrow file in `work_dir`, named by `key`: after a crash, and
+    for other ranks, it is read and not computed again.
 
     Args:
         key: the step's fingerprint, plus a name where one step maps several data sets.
@@ -120,8 +120,8 @@ def apply_step(
         rank, world_size: this process computes the shards `rank, rank + world_size, …`.
 
     Returns:
-        The mapped rows in their order; with `world_size > 1` only this rank's shards. An empty data set comes back empty,
-        with the columns of `features`.
+        The mapped rows in their order; with `world_size > 1` only this rank's shards. An empty data set comes back
+        empty, with the columns of `features`.
     """
     if len(dataset) == 0:
         return Dataset.from_dict({name: [] for name in features}, features=features)

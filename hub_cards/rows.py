@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset, DatasetDict
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.formats import FieldError, Format, Pair, detect_format
 from hub_cards.schema import ROW_COLUMNS, VARIANTS, features
 from hub_cards.sources import Source, find_source, looks_like_hub_id, read_file_records
@@ -39,10 +39,10 @@ class DataArguments:
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
-            raise BadInput(f"--limit {self.limit}: must be at least 1")
+            raise BadInputError(f"--limit {self.limit}: must be at least 1")
 
     def source(self) -> Source:
-        """The resolved source; raises `BadInput` where there is none."""
+        """The resolved source; raises `BadInputError` where there is none."""
         return find_source(self.dataset, self.dataset_revision)
 
     def view(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def load_rows(arguments: DataArguments) -> LoadedRows:
     """Load base rows from a file, a folder saved by a stage or the Hub.
 
     Raises:
-        BadInput: the source is missing, unreadable, empty, of no accepted format, or has a field that is no string.
+        BadInputError: the source is missing, unreadable, empty, of no accepted format, or has a field that is no string.
     """
     source = arguments.source()
     if source.kind == "folder":
@@ -103,7 +103,9 @@ def load_variants(arguments: DataArguments) -> DatasetDict:
     saved = load_folder(Path(arguments.dataset))
     names = [arguments.dataset_config] if arguments.dataset_config else [name for name in VARIANTS if name in saved]
     if not names:
-        raise BadInput(f"--dataset {arguments.dataset}: holds {', '.join(saved)} and none of {', '.join(VARIANTS)}")
+        raise BadInputError(
+            f"--dataset {arguments.dataset}: holds {', '.join(saved)} and none of {', '.join(VARIANTS)}"
+        )
     return DatasetDict(
         {name: _head(_pick(saved, arguments, name), arguments.limit) for name in names},
     )
@@ -113,7 +115,7 @@ def parse_records(records: Iterable[dict[str, Any]], where: str, limit: int | No
     """Turn raw records into rows.
 
     Raises:
-        BadInput: there are none, their format is unknown, or a record does not fit it (the message has its number).
+        BadInputError: there are none, their format is unknown, or a record does not fit it (the message has its number).
     """
     pairs: list[Pair] = []
     source_ids: list[str | None] = []
@@ -127,7 +129,7 @@ def parse_records(records: Iterable[dict[str, Any]], where: str, limit: int | No
         source_ids.append(None if record.get("id") is None else str(record["id"]))
         ignored |= set(record) - base_format.needs - base_format.may_use - {"id"}
     if base_format is None:
-        raise BadInput(f"{where} is empty: it holds no rows")
+        raise BadInputError(f"{where} is empty: it holds no rows")
 
     hashes = [row_id(pair.instruction, pair.input, pair.output) for pair in pairs]
     columns = {
@@ -157,9 +159,9 @@ def _read(base_format: Format, record: dict[str, Any], index: int, where: str) -
         for text in (pair.instruction, pair.input, pair.output):
             text.encode()
     except FieldError as error:
-        raise BadInput(f"{where}, row {index}: {error} ({base_format.name} format; rows count from 0)") from error
+        raise BadInputError(f"{where}, row {index}: {error} ({base_format.name} format; rows count from 0)") from error
     except UnicodeEncodeError as error:
-        raise BadInput(f"{where}, row {index}: holds half a surrogate pair, which is no valid text") from error
+        raise BadInputError(f"{where}, row {index}: holds half a surrogate pair, which is no valid text") from error
     return pair
 
 
@@ -167,7 +169,7 @@ def _pick(saved: DatasetDict, arguments: DataArguments, name: str | None = None)
     """One key of a saved folder: the one asked for, else `selected`, else `original`."""
     name = name or arguments.dataset_config or next((key for key in ("selected", "original") if key in saved), None)
     if name not in saved:
-        raise BadInput(f"--dataset_config {name}: {arguments.dataset} holds {', '.join(saved)}")
+        raise BadInputError(f"--dataset_config {name}: {arguments.dataset} holds {', '.join(saved)}")
     return saved[name]
 
 
@@ -185,4 +187,4 @@ def _hub_records(arguments: DataArguments, source: Source) -> Iterable[dict[str,
             arguments.dataset, arguments.dataset_config, split=arguments.dataset_split, revision=source.revision
         )
     except (DatasetNotFoundError, ValueError) as error:  # ValueError: unknown config or split, names the known ones
-        raise BadInput(f"--dataset {arguments.dataset}: {str(error).splitlines()[0]}") from error
+        raise BadInputError(f"--dataset {arguments.dataset}: {str(error).splitlines()[0]}") from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 
 FILE_TYPES = (".json", ".jsonl", ".parquet")
 
@@ -53,34 +53,34 @@ def find_source(location: str, revision: str | None = None) -> Source:
     """Resolve `--dataset` to a source with a content fingerprint.
 
     Raises:
-        BadInput: nothing is there, the file type is unknown, or a folder was not saved by a stage.
+        BadInputError: nothing is there, the file type is unknown, or a folder was not saved by a stage.
     """
     path = Path(location)
     if path.is_file():
         if path.suffix not in FILE_TYPES:
-            raise BadInput(f"--dataset {location}: unknown file type {path.suffix!r}; use {', '.join(FILE_TYPES)}")
+            raise BadInputError(f"--dataset {location}: unknown file type {path.suffix!r}; use {', '.join(FILE_TYPES)}")
         return Source("file", location, hash_file(path))
     if path.is_dir():
         return Source("folder", location, _folder_fingerprint(path))
     if looks_like_hub_id(location):
         commit = resolve_commit(location, revision, "dataset")
         return Source("hub", location, f"{location}@{commit}", commit)
-    raise BadInput(f"--dataset {location}: there is no such file or folder, and it is not a Hub id (user/name)")
+    raise BadInputError(f"--dataset {location}: there is no such file or folder, and it is not a Hub id (user/name)")
 
 
 def find_model(location: str, revision: str | None = None) -> Source:
     """Resolve `--model_name_or_path`: a folder by its files' hash, a Hub id by its commit.
 
     Raises:
-        BadInput: the folder holds no model, or there is neither folder nor Hub repository.
+        BadInputError: the folder holds no model, or there is neither folder nor Hub repository.
     """
     path = Path(location)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise BadInput(f"--model_name_or_path {location}: the folder holds no config.json, so no model")
+            raise BadInputError(f"--model_name_or_path {location}: the folder holds no config.json, so no model")
         return Source("folder", location, hash_folder(path))
     if path.exists() or location.startswith((".", "/", "~")) or location.count("/") > 1:
-        raise BadInput(f"--model_name_or_path {location}: there is no such folder")
+        raise BadInputError(f"--model_name_or_path {location}: there is no such folder")
     commit = resolve_commit(location, revision, "model")
     return Source("hub", location, f"{location}@{commit}", commit)
 
@@ -89,7 +89,7 @@ def resolve_commit(repo_id: str, revision: str | None, repo_type: str) -> str:
     """The commit that `revision` (default: main) names on the Hub now, or in the local cache when offline.
 
     Raises:
-        BadInput: no such repository or revision, no access, or the Hub is out of reach and nothing is cached.
+        BadInputError: no such repository or revision, no access, or the Hub is out of reach and nothing is cached.
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -100,13 +100,13 @@ def resolve_commit(repo_id: str, revision: str | None, repo_type: str) -> str:
         return HfApi().repo_info(repo_id, revision=revision, repo_type=repo_type, timeout=30).sha
     except (HfHubHTTPError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[-1]
-        raise BadInput(f"{flag} {repo_id}: no such local path, and the Hub says: {reason}") from error
+        raise BadInputError(f"{flag} {repo_id}: no such local path, and the Hub says: {reason}") from error
     except (OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
         probe = "README.md" if repo_type == "dataset" else "config.json"
         cached = try_to_load_from_cache(repo_id, probe, revision=revision, repo_type=repo_type)
         if isinstance(cached, str):
             return Path(cached).parent.name
-        raise BadInput(f"{flag} {repo_id}: no such local path, and the Hub is out of reach ({error})") from error
+        raise BadInputError(f"{flag} {repo_id}: no such local path, and the Hub is out of reach ({error})") from error
 
 
 def _folder_fingerprint(folder: Path) -> str:
@@ -114,7 +114,7 @@ def _folder_fingerprint(folder: Path) -> str:
 
     records = read_records(folder)
     if not records:
-        raise BadInput(f"--dataset {folder}: the folder was not saved by a stage (it has no provenance.json)")
+        raise BadInputError(f"--dataset {folder}: the folder was not saved by a stage (it has no provenance.json)")
     return records[-1].fingerprint
 
 
@@ -122,7 +122,7 @@ def read_file_records(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a .json (array, or one record a line), .jsonl or .parquet file, in order.
 
     Raises:
-        BadInput: the file cannot be read as what its name says; the message has the line.
+        BadInputError: the file cannot be read as what its name says; the message has the line.
     """
     if path.suffix == ".parquet":
         yield from _read_parquet(path)
@@ -130,7 +130,7 @@ def read_file_records(path: Path) -> Iterator[dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise BadInputError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
     if path.suffix == ".json" and text.lstrip()[:1] == "[":
         yield from _check_objects(path, _parse_array(path, text), "row")
     else:
@@ -144,7 +144,7 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     try:
         file = pyarrow.parquet.ParquetFile(path)
     except pyarrow.ArrowInvalid as error:
-        raise BadInput(f"{path} is not a parquet file ({error})") from error
+        raise BadInputError(f"{path} is not a parquet file ({error})") from error
     for batch in file.iter_batches():
         yield from batch.to_pylist()
 
@@ -153,7 +153,7 @@ def _parse_array(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     try:
         yield from enumerate(json.loads(text))
     except json.JSONDecodeError as error:
-        raise BadInput(f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+        raise BadInputError(f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
 
 
 def _parse_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
@@ -164,11 +164,13 @@ def _parse_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         try:
             yield number, json.loads(line)
         except json.JSONDecodeError as error:
-            raise BadInput(f"{path} is not JSON: {error.msg} at line {number}, column {error.colno}") from error
+            raise BadInputError(f"{path} is not JSON: {error.msg} at line {number}, column {error.colno}") from error
 
 
 def _check_objects(path: Path, records: Iterator[tuple[int, Any]], unit: str) -> Iterator[dict[str, Any]]:
     for number, record in records:
         if not isinstance(record, dict):
-            raise BadInput(f"{path}: {unit} {number} is {json.dumps(record)[:60]}, not an object with named fields")
+            raise BadInputError(
+                f"{path}: {unit} {number} is {json.dumps(record)[:60]}, not an object with named fields"
+            )
         yield record

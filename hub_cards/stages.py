@@ -33,7 +33,7 @@ def stage(output_dir: Path, record: StepRecord) -> Iterator[bool]:
         False where the result is already there (a line says so), else True.
 
     Raises:
-        BadInput: the folder holds something else, or another process writes it.
+        BadInputError: the folder holds something else, or another process writes it.
     """
     check_output_dir(output_dir, record.step)
     up_to_date = is_up_to_date(output_dir, record)

@@ -11,7 +11,7 @@ from pathlib import Path
 from datasets import DatasetDict, load_from_disk
 from filelock import FileLock, Timeout
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.provenance import PROVENANCE_FILE, StepRecord, read_records, write_records
 
 
@@ -25,16 +25,16 @@ def check_output_dir(output_dir: Path, step: str) -> None:
     """Refuse a place that holds anything but an earlier result of the same step.
 
     Raises:
-        BadInput: it is a file, or a folder that another step, or none of ours, has written.
+        BadInputError: it is a file, or a folder that another step, or none of ours, has written.
     """
     if output_dir.is_file():
-        raise BadInput(f"--output_dir {output_dir}: is a file")
+        raise BadInputError(f"--output_dir {output_dir}: is a file")
     if not output_dir.exists() or not any(output_dir.iterdir()):
         return
     records = read_records(output_dir)
     if not records or records[-1].step != step:
         holder = f"a result of the {records[-1].step} step" if records else "files that no stage of ours wrote"
-        raise BadInput(f"--output_dir {output_dir}: holds {holder}; choose another folder or remove it")
+        raise BadInputError(f"--output_dir {output_dir}: holds {holder}; choose another folder or remove it")
 
 
 def work_dir(output_dir: Path) -> Path:
@@ -47,16 +47,16 @@ def locked(output_dir: Path) -> Iterator[None]:
     """Keep a second process from writing the same result. The lock is the kernel's: it dies with its process.
 
     Raises:
-        BadInput: another process holds it, or the parent folder cannot be made.
+        BadInputError: another process holds it, or the parent folder cannot be made.
     """
     try:
         output_dir.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(output_dir.parent / f".{output_dir.name}.lock", timeout=0)
         lock.acquire()
     except Timeout as error:
-        raise BadInput(f"--output_dir {output_dir}: another process is writing it right now") from error
+        raise BadInputError(f"--output_dir {output_dir}: another process is writing it right now") from error
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise BadInput(f"--output_dir {output_dir}: cannot be written ({error.strerror})") from error
+        raise BadInputError(f"--output_dir {output_dir}: cannot be written ({error.strerror})") from error
     try:
         yield
     finally:
@@ -90,10 +90,10 @@ def load_folder(folder: Path) -> DatasetDict:
     """The `DatasetDict` that a stage saved.
 
     Raises:
-        BadInput: the folder holds no saved data set.
+        BadInputError: the folder holds no saved data set.
     """
     if not (folder / "dataset_dict.json").is_file() or not (folder / PROVENANCE_FILE).is_file():
-        raise BadInput(f"{folder}: holds no data set saved by a stage")
+        raise BadInputError(f"{folder}: holds no data set saved by a stage")
     return load_from_disk(folder)
 
 

@@ -26,10 +26,9 @@ def _section(name: str, record: StepRecord) -> str:
         statuses = as_text(status_table(record, "score_status", "variant"))
         return f"Scores: status of the rows\n{statuses}\n\n{as_text(statistics_table(record))}"
     if name == "select":
-        return (
-            f"Selection by {record.config['strategy']}: {record.counts['selected']} of {record.counts['rows']} rows kept\n"
-            f"{as_text(branch_table(record))}\n\n{as_text(reason_table(record))}"
-        )
+        kept = f"{record.counts['selected']} of {record.counts['rows']} rows kept"
+        tables = f"{as_text(branch_table(record))}\n\n{as_text(reason_table(record))}"
+        return f"Selection by {record.config['strategy']}: {kept}\n{tables}"
     if name == "sft":
         counts = record.counts
         return (

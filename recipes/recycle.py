@@ -4,6 +4,7 @@ python recipes/recycle.py recipes/quickstart --output_dir runs/quickstart
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -12,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub_cards.cli import fail, parse_config, read_yaml, run_main
+from hub_cards.cli import fail, parse_config, run_main
 from hub_cards.config import PublishConfig
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.storage import check_output_dir, is_up_to_date
 from hub_cards.summary import summarize
@@ -22,12 +23,12 @@ from reflection.config import ReflectConfig
 from scoring.config import ScoreConfig, SelectConfig
 from training import config as sft_config
 
-SCRIPTS = Path(__file__).parent
+SCRIPTS = Path(os.path.relpath(Path(__file__).parent))
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a recipe: its script, the flag by which it takes an earlier stage's result, and how it is planned."""
+    """One stage of a recipe: its script, how it takes an earlier stage's result, and how it is checked and planned."""
 
     script: str
     input_flag: str
@@ -58,44 +59,36 @@ STAGES = {
 
 def main() -> None:
     arguments = parse_arguments()
-    recipe, run_folder = Path(arguments.recipe), Path(arguments.output_dir or f"runs/{Path(arguments.recipe).name}")
+    recipe = Path(arguments.recipe)
+    run_folder = Path(arguments.output_dir or f"runs/{recipe.name}")
     present = [name for name in STAGES if (recipe / f"{name}.yaml").is_file()]
     if not present:
-        raise BadInput(
-            f"{recipe}: is no recipe folder; it holds none of {', '.join(f'{name}.yaml' for name in STAGES)}"
-        )
+        raise BadInputError(f"{recipe}: is no recipe folder; none of {', '.join(STAGES)} has a .yaml in it")
     names = list(STAGES)
     first, last = names.index(arguments.from_stage or names[0]), names.index(arguments.to_stage or names[-1])
-    wanted = [name for name in present if first <= names.index(name) <= last]
-    lines = {name: command_line(name, recipe, run_folder, present) for name in wanted}
-    # A mistake in the last stage's YAML is reported now, not after the oracle was paid. TRL's settings need torch to be
-    # checked, so they wait until something has to run.
-    for name in wanted:
-        read_yaml(str(recipe / f"{name}.yaml"))
-        if name != "sft":
-            STAGES[name].validate(lines[name])
-            check_output_dir(run_folder / name, name)
-
-    checked_sft = False
-    for name in wanted:
-        script = (
-            f"{SCRIPTS.name}/{STAGES[name].script}"
-            if SCRIPTS.parent == Path.cwd()
-            else str(SCRIPTS / STAGES[name].script)
-        )
-        command = [sys.executable, script, *lines[name]]
-        shown = shlex.join(["python", *command[1:]])
-        if up_to_date(name, lines[name], run_folder):
+    lines = {
+        name: command_line(name, recipe, run_folder, present) for name in present if first <= names.index(name) <= last
+    }
+    check_all(lines, run_folder)
+    for name, line in lines.items():
+        if up_to_date(name, line, run_folder):
             print(f"[{name}] up to date, skipped: {run_folder / name}", flush=True)
             continue
-        if "sft" in wanted and not checked_sft:
-            STAGES["sft"].validate(lines["sft"])
-            checked_sft = True
-        print(f"\n$ {shown}", flush=True)
+        command = ["python", str(SCRIPTS / STAGES[name].script), *line]
+        print(f"\n$ {shlex.join(command)}", flush=True)
         if not arguments.dry_run:
-            launch(name, command)
+            launch(name, [sys.executable, *command[1:]])
     if not arguments.dry_run:
         print(f"\n{summarize(run_folder, present)}", flush=True)
+
+
+def check_all(lines: dict[str, list[str]], run_folder: Path) -> None:
+    """Report a mistake in the last stage's YAML now, not after the oracle was paid."""
+    for name, line in lines.items():
+        check_output_dir(run_folder / name, name)
+        # TRL's settings need torch to be checked: only where training is to come.
+        if name != "sft" or not up_to_date(name, line, run_folder):
+            STAGES[name].validate(line)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -123,7 +116,7 @@ def up_to_date(name: str, argv: list[str], run_folder: Path) -> bool:
     """Whether the stage's result is there; an input that is still to be made says no."""
     try:
         return is_up_to_date(run_folder / name, STAGES[name].plan(argv))
-    except BadInput:
+    except BadInputError:
         return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, fingerprint_of
 from hub_cards.rows import DataArguments
 from hub_cards.schema import REFLECTED_VARIANTS
@@ -39,29 +39,31 @@ class ReflectConfig(DataArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.oracle not in ORACLES:
-            raise BadInput(f"--oracle {self.oracle!r} is unknown; the oracles are {', '.join(ORACLES)}")
+            raise BadInputError(f"--oracle {self.oracle!r} is unknown; the oracles are {', '.join(ORACLES)}")
         for variant in self.variants:
             if variant not in REFLECTED_VARIANTS:
-                raise BadInput(f"--variants {variant!r} is unknown; the variants are {', '.join(REFLECTED_VARIANTS)}")
+                raise BadInputError(
+                    f"--variants {variant!r} is unknown; the variants are {', '.join(REFLECTED_VARIANTS)}"
+                )
         if not self.variants:
-            raise BadInput(f"--variants: name at least one of {', '.join(REFLECTED_VARIANTS)}")
+            raise BadInputError(f"--variants: name at least one of {', '.join(REFLECTED_VARIANTS)}")
         if self.oracle == "recorded" and not self.recorded_path:
-            raise BadInput("--oracle recorded: needs --recorded_path FILE.jsonl")
+            raise BadInputError("--oracle recorded: needs --recorded_path FILE.jsonl")
         if self.oracle == "openai" and not self.oracle_model:
-            raise BadInput("--oracle openai: needs --oracle_model NAME")
+            raise BadInputError("--oracle openai: needs --oracle_model NAME")
         if self.concurrency < 1 or self.max_tokens < 1:
-            raise BadInput("--concurrency and --max_tokens: must be at least 1")
+            raise BadInputError("--concurrency and --max_tokens: must be at least 1")
 
     def planned_record(self) -> StepRecord:
         """What a run with these settings would do: inputs resolved, nothing asked yet.
 
         Raises:
-            BadInput: an input is missing.
+            BadInputError: an input is missing.
         """
         inputs = {"dataset": self.source()}
         if self.oracle == "recorded":
             if not Path(self.recorded_path).is_file():
-                raise BadInput(f"--recorded_path {self.recorded_path}: there is no such file")
+                raise BadInputError(f"--recorded_path {self.recorded_path}: there is no such file")
             inputs["completions"] = Source("file", self.recorded_path, hash_file(Path(self.recorded_path)))
         prompts = {name: [prompt.system, prompt.criteria] for name, prompt in load_prompts(self.prompt_file).items()}
         asked = {"oracle_model": self.oracle_model, "max_tokens": self.max_tokens} if self.oracle == "openai" else {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub_cards.cli import read_yaml
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 
 PUBLISHED_PROMPTS = Path(__file__).parent / "oracle_prompts.yaml"
 USER_TURN = (
@@ -34,13 +34,13 @@ def load_prompts(path: str | None = None) -> dict[str, ReflectionPrompt]:
     """The prompts `instruction` and `response` of a YAML file; the published ones by default.
 
     Raises:
-        BadInput: the file lacks one of them, or one lacks `system` or `criteria`.
+        BadInputError: the file lacks one of them, or one lacks `system` or `criteria`.
     """
     content = read_yaml(path or str(PUBLISHED_PROMPTS))
     prompts = {}
     for name in ("instruction", "response"):
         entry = content.get(name)
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("system", "criteria")):
-            raise BadInput(f"--prompt_file {path}: {name!r} must hold the texts `system` and `criteria`")
+            raise BadInputError(f"--prompt_file {path}: {name!r} must hold the texts `system` and `criteria`")
         prompts[name] = ReflectionPrompt(entry["system"], entry["criteria"])
     return prompts

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.provenance import fingerprint_of
 from reflection.oracles.base import Completion
 
@@ -29,7 +29,7 @@ class CompletionStore:
     processes may share a file.
 
     Raises:
-        BadInput: the path holds something that is no store of ours; it is left as it is.
+        BadInputError: the path holds something that is no store of ours; it is left as it is.
     """
 
     def __init__(self, path: str) -> None:
@@ -38,7 +38,7 @@ class CompletionStore:
             self.connection = sqlite3.connect(path, timeout=60)
             self._open()
         except (sqlite3.DatabaseError, OSError) as error:
-            raise BadInput(f"--store {path}: cannot be used as a completion store ({error})") from error
+            raise BadInputError(f"--store {path}: cannot be used as a completion store ({error})") from error
 
     def _open(self) -> None:
         application = self.connection.execute("PRAGMA application_id").fetchone()[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.rows import DataArguments
 from hub_cards.sources import find_model
@@ -41,16 +41,16 @@ class ScoreConfig(DataArguments):
         super().__post_init__()
         check_template_name(self.template)
         if not self.model_name_or_path:
-            raise BadInput("--model_name_or_path: name the student, a folder or a Hub id")
+            raise BadInputError("--model_name_or_path: name the student, a folder or a Hub id")
         if self.dtype not in DTYPES:
-            raise BadInput(f"--dtype {self.dtype!r} is unknown; the dtypes are {', '.join(DTYPES)}")
+            raise BadInputError(f"--dtype {self.dtype!r} is unknown; the dtypes are {', '.join(DTYPES)}")
         if self.max_length < 2:
-            raise BadInput(f"--max_length {self.max_length}: must be at least 2")
+            raise BadInputError(f"--max_length {self.max_length}: must be at least 2")
         if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
-            raise BadInput(f"--max_batch_tokens {self.max_batch_tokens}: must be at least 1")
+            raise BadInputError(f"--max_batch_tokens {self.max_batch_tokens}: must be at least 1")
 
     def planned_record(self) -> StepRecord:
-        """What a run with these settings would do; raises `BadInput` where an input is missing."""
+        """What a run with these settings would do; raises `BadInputError` where an input is missing."""
         config = {
             **self.view(),
             "template": self.template,
@@ -77,12 +77,14 @@ class SelectConfig(DataArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.strategy not in STRATEGIES:
-            raise BadInput(f"--strategy {self.strategy!r} is unknown; the strategies are {', '.join(STRATEGIES)}")
+            raise BadInputError(f"--strategy {self.strategy!r} is unknown; the strategies are {', '.join(STRATEGIES)}")
 
     def planned_record(self) -> StepRecord:
-        """What a run with these settings would do; raises `BadInput` where an input is missing."""
+        """What a run with these settings would do; raises `BadInputError` where an input is missing."""
         if not Path(self.dataset).is_dir():
-            raise BadInput(f"--dataset {self.dataset}: there is no such folder; select reads a folder saved by score")
+            raise BadInputError(
+                f"--dataset {self.dataset}: there is no such folder; select reads a folder saved by score"
+            )
         config = {
             **self.view(),
             "strategy": self.strategy,

@@ -9,7 +9,7 @@ from typing import Any
 from accelerate import PartialState
 from datasets import Dataset, DatasetDict, Features, concatenate_datasets
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.provenance import apply_step
 from hub_cards.schema import SCORE_COLUMNS, VARIANTS, features
 from scoring.ifd import Scorer, score_batch
@@ -24,8 +24,8 @@ def score_variants(
     """Add the score columns to every variant.
 
     The variants of a row stand next to each other while they are scored, so that what they share is computed once and
-    an unchanged variant gets exactly its parent's numbers. Every rank computes its shards and leaves them in `work_dir`;
-    the main process then reads all of them.
+    an unchanged variant gets exactly its parent's numbers. Every rank computes its shards and leaves them in
+    `work_dir`; the main process then reads all of them.
 
     Args:
         variants: the keys of `VARIANTS` that there are, all with the same rows in the same order.
@@ -71,13 +71,15 @@ def interleave(parts: list[Dataset]) -> Dataset:
     """Row 0 of every part, then row 1 of every part, and so on, in the order of the first part; joined by `row_id`.
 
     Raises:
-        BadInput: the parts hold different rows.
+        BadInputError: the parts hold different rows.
     """
     first = parts[0]["row_id"][:]
     size = len(first)
     positions = [{identity: row for row, identity in enumerate(part["row_id"][:])} for part in parts]
     for position_of in positions:
         if position_of.keys() != positions[0].keys() or len(position_of) != size:
-            raise BadInput("the variants of --dataset hold different rows (or a row_id twice); they cannot be joined")
+            raise BadInputError(
+                "the variants of --dataset hold different rows (or a row_id twice); they cannot be joined"
+            )
     order = [number * size + positions[number][identity] for identity in first for number in range(len(parts))]
     return concatenate_datasets(parts).select(order)

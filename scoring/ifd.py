@@ -1,4 +1,7 @@
-"""IFD and reversed IFD: the four losses of a row and their ratios (arXiv 2308.12032, 2402.10110). A pure step on a batch."""
+"""IFD and reversed IFD: the four losses of a row and their ratios. A pure step on a batch.
+
+IFD is Cherry LLM's (arXiv 2308.12032), r-IFD that of Selective Reflection-Tuning (arXiv 2402.10110).
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from scoring.config import ScoreConfig
 from scoring.ifd import Scorer
 from scoring.templates import get_template
@@ -23,7 +23,7 @@ def load_scorer(config: ScoreConfig, revision: str | None, device: torch.device)
         revision: the commit that a Hub id was resolved to.
 
     Raises:
-        BadInput: the files are no causal LM with a fast tokenizer, or `max_length` exceeds the model's positions.
+        BadInputError: the files are no causal LM with a fast tokenizer, or `max_length` exceeds the model's positions.
     """
     name = config.model_name_or_path
     logging.disable_progress_bar()
@@ -36,12 +36,12 @@ def load_scorer(config: ScoreConfig, revision: str | None, device: torch.device)
             attn_implementation=config.attn_implementation,
         )
     except (OSError, ValueError) as error:
-        raise BadInput(f"--model_name_or_path {name}: cannot be loaded ({str(error).splitlines()[0]})") from error
+        raise BadInputError(f"--model_name_or_path {name}: cannot be loaded ({str(error).splitlines()[0]})") from error
     if not tokenizer.is_fast:
-        raise BadInput(f"--model_name_or_path {name}: has no fast tokenizer (tokenizer.json)")
+        raise BadInputError(f"--model_name_or_path {name}: has no fast tokenizer (tokenizer.json)")
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if positions is not None and config.max_length > positions:
-        raise BadInput(
+        raise BadInputError(
             f"--max_length {config.max_length}: the model has only {positions} positions; pass --max_length {positions}"
         )
     tokenizer.model_max_length = int(1e30)  # texts are cut by us, after their tokens are counted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -66,7 +66,7 @@ class ChatTemplate:
 
     def __post_init__(self) -> None:
         if not self.tokenizer.chat_template:
-            raise BadInput(
+            raise BadInputError(
                 f"--template chat_template: the tokenizer of {self.tokenizer.name_or_path!r} has no chat template; "
                 f"use one of {', '.join(TEXT_TEMPLATES)}"
             )
@@ -116,16 +116,16 @@ TEMPLATE_NAMES = (*TEXT_TEMPLATES, "chat_template")
 
 
 def check_template_name(name: str) -> None:
-    """Raise `BadInput`, listing the known names, unless `name` is a template."""
+    """Raise `BadInputError`, listing the known names, unless `name` is a template."""
     if name not in TEMPLATE_NAMES:
-        raise BadInput(f"--template {name!r} is unknown; the templates are {', '.join(TEMPLATE_NAMES)}")
+        raise BadInputError(f"--template {name!r} is unknown; the templates are {', '.join(TEMPLATE_NAMES)}")
 
 
 def get_template(name: str, tokenizer: PreTrainedTokenizerBase | None = None) -> PromptTemplate:
     """The template called `name`; `chat_template` needs the tokenizer that carries it.
 
     Raises:
-        BadInput: the name is unknown, or the tokenizer has no chat template.
+        BadInputError: the name is unknown, or the tokenizer has no chat template.
     """
     check_template_name(name)
     if name in TEXT_TEMPLATES:

@@ -1,4 +1,4 @@
-"""The settings of `recipes/sft.py` that are ours; the others are TRL's `SFTConfig` and `ModelConfig`. Imports no torch."""
+"""The settings of `recipes/sft.py` that are ours; the others are TRL's own. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub_cards.cli import explicit_settings, parse_config
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.rows import DataArguments
 from hub_cards.sources import find_model
@@ -38,13 +38,13 @@ def parse_sft(argv: Sequence[str] | None = None, description: str | None = None)
     """Our arguments, TRL's `SFTConfig` and its `ModelConfig`. Imports torch.
 
     Raises:
-        BadInput: a key is unknown or a value is refused, or no model is named.
+        BadInputError: a key is unknown or a value is refused, or no model is named.
     """
     from trl import ModelConfig, SFTConfig
 
     arguments, sft, model = parse_config((SftArguments, SFTConfig, ModelConfig), argv, description)
     if not model.model_name_or_path:
-        raise BadInput("--model_name_or_path: name the model to train, a folder or a Hub id")
+        raise BadInputError("--model_name_or_path: name the model to train, a folder or a Hub id")
     return arguments, sft, model
 
 
@@ -52,12 +52,12 @@ def planned_record(argv: Sequence[str] | None = None) -> StepRecord:
     """What a run with this command line would do, from what is set explicitly: TRL's own defaults need torch to know.
 
     Raises:
-        BadInput: an input is missing.
+        BadInputError: an input is missing.
     """
     settings = explicit_settings(argv)
     for needed in ("dataset", "model_name_or_path"):
         if needed not in settings:
-            raise BadInput(f"--{needed}: is needed")
+            raise BadInputError(f"--{needed}: is needed")
     own = SftArguments.__dataclass_fields__.keys() & settings.keys()
     arguments = SftArguments(**{name: settings[name] for name in own})
     inputs = {

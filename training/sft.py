@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.provenance import apply_step
 from training.formatting import prompt_completion, prompt_completion_features
 
@@ -18,10 +18,10 @@ def format_rows(rows: Dataset, template: str, key: str, work_dir: Path) -> Datas
     """Only `prompt` and `completion` of every row.
 
     Raises:
-        BadInput: there are no rows.
+        BadInputError: there are no rows.
     """
     if len(rows) == 0:
-        raise BadInput("the data set to train on has no rows: the selection kept none")
+        raise BadInputError("the data set to train on has no rows: the selection kept none")
     return apply_step(
         rows,
         lambda batch: prompt_completion(batch, template),
@@ -46,7 +46,7 @@ def train(
         Counts for the step's record: rows, steps, final mean training loss (nats a token).
 
     Raises:
-        BadInput: the model cannot be loaded, or no row has a completion within `max_length`.
+        BadInputError: the model cannot be loaded, or no row has a completion within `max_length`.
     """
     sft.output_dir = str(work_dir)
     sft.model_init_kwargs = {
@@ -60,10 +60,10 @@ def train(
             model=model.model_name_or_path, args=sft, train_dataset=rows, peft_config=get_peft_config(model)
         )
     except OSError as error:
-        raise BadInput(f"--model_name_or_path {model.model_name_or_path}: {str(error).splitlines()[0]}") from error
+        raise BadInputError(f"--model_name_or_path {model.model_name_or_path}: {str(error).splitlines()[0]}") from error
     kept = len(trainer.train_dataset) if not sft.packing else None
     if kept == 0:
-        raise BadInput(f"--max_length {sft.max_length}: is filled by the prompt alone in every row; raise it")
+        raise BadInputError(f"--max_length {sft.max_length}: is filled by the prompt alone in every row; raise it")
     checkpoint = get_last_checkpoint(str(work_dir)) if work_dir.is_dir() else None
     outcome = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model(str(save_to))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from reflection.config import ReflectConfig
 from reflection.oracles.base import Completion, Oracle, OracleRequest
 
@@ -13,7 +13,7 @@ def make_oracle(config: ReflectConfig) -> Oracle:
     """The oracle that `--oracle` names.
 
     Raises:
-        BadInput: what the backend needs is missing (a file, a key).
+        BadInputError: what the backend needs is missing (a file, a key).
     """
     if config.oracle == "recorded":
         from reflection.oracles.recorded import RecordedOracle
@@ -25,4 +25,4 @@ def make_oracle(config: ReflectConfig) -> Oracle:
 
         store = CompletionStore(config.store)
         return OpenAIOracle(config.oracle_model, store, config.base_url, config.concurrency, config.max_tokens)
-    raise BadInput(f"--oracle {config.oracle!r} is unknown")
+    raise BadInputError(f"--oracle {config.oracle!r} is unknown")

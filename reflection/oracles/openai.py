@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from reflection.oracles.base import Completion, OracleRequest
 from reflection.store import CompletionStore
 
@@ -36,7 +36,7 @@ class OpenAIOracle:
         max_tokens: length limit of an answer.
 
     Raises:
-        BadInput: the environment has no OPENAI_API_KEY.
+        BadInputError: the environment has no OPENAI_API_KEY.
     """
 
     can_resample = True
@@ -45,7 +45,9 @@ class OpenAIOracle:
         self, model: str, store: CompletionStore, base_url: str | None, concurrency: int, max_tokens: int
     ) -> None:
         if not os.environ.get("OPENAI_API_KEY"):
-            raise BadInput("--oracle openai: set the environment variable OPENAI_API_KEY (any text for a local server)")
+            raise BadInputError(
+                "--oracle openai: set the environment variable OPENAI_API_KEY (any text for a local server)"
+            )
         self.model = model
         self.store = store
         self.base_url = base_url
@@ -56,7 +58,7 @@ class OpenAIOracle:
         """Answer from the store, else from the endpoint.
 
         Raises:
-            BadInput: the endpoint refuses the key or knows no such model.
+            BadInputError: the endpoint refuses the key or knows no such model.
         """
         return asyncio.run(self._complete(requests))
 
@@ -85,7 +87,7 @@ class OpenAIOracle:
             try:
                 response = await client.chat.completions.create(**body)
             except tuple(FATAL) as error:
-                raise BadInput(f"--oracle openai: {FATAL[type(error)]}") from error
+                raise BadInputError(f"--oracle openai: {FATAL[type(error)]}") from error
             except openai.APIError as error:
                 logger.warning("no answer after %d retries: %s: %s", MAX_RETRIES, type(error).__name__, error.message)
                 return Completion(None, error=error.message, model=self.model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.schema import REFLECTED_VARIANTS
 from hub_cards.sources import read_file_records
 from reflection.oracles.base import Completion, OracleRequest
@@ -17,20 +17,21 @@ class RecordedOracle:
     `row_id` is ours, `id` the source's own. A request without a recorded completion gets an error, not an exception.
 
     Raises:
-        BadInput: the file is missing, or a line lacks a key, has the wrong type or repeats another line's row and variant.
+        BadInputError: the file is missing, or a line lacks a key, has the wrong type or repeats another line's row and
+            variant.
     """
 
     can_resample = False
 
     def __init__(self, path: str) -> None:
         if not Path(path).is_file():
-            raise BadInput(f"--recorded_path {path}: there is no such file")
+            raise BadInputError(f"--recorded_path {path}: there is no such file")
         self.path = path
         self.completions: dict[tuple[str, str], Completion] = {}
         for number, record in enumerate(read_file_records(Path(path)), start=1):
             key = self._key(record, number)
             if key in self.completions:
-                raise BadInput(f"--recorded_path {path}, record {number}: a second completion for {' '.join(key)}")
+                raise BadInputError(f"--recorded_path {path}, record {number}: a second completion for {' '.join(key)}")
             self.completions[key] = Completion(
                 text=record["completion"],
                 finish_reason=record.get("finish_reason", "stop"),
@@ -44,10 +45,10 @@ class RecordedOracle:
             *((name, record.get(name)) for name in ("variant", "completion")),
         ):
             if not isinstance(value, str):
-                raise BadInput(f"--recorded_path {self.path}, record {number}: {field} is {value!r}, not a string")
+                raise BadInputError(f"--recorded_path {self.path}, record {number}: {field} is {value!r}, not a string")
         if record["variant"] not in REFLECTED_VARIANTS:
             known = ", ".join(REFLECTED_VARIANTS)
-            raise BadInput(
+            raise BadInputError(
                 f"--recorded_path {self.path}, record {number}: variant {record['variant']!r} is none of {known}"
             )
         return identity, record["variant"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
-from hub_cards.errors import BadInput
+from hub_cards.errors import BadInputError
 from hub_cards.schema import COLUMNS_BY_NAME, SELECT_COLUMNS, VARIANTS, features
 from scoring.selection.base import Decision, Scores
 
@@ -29,7 +29,7 @@ def select_rows(
         `decisions`: one line a row with the outcome. And the counts, by reason and by the branch that won.
 
     Raises:
-        BadInput: a variant lacks a score column, repeats a `row_id`, or the variants hold different rows.
+        BadInputError: a variant lacks a score column, repeats a `row_id`, or the variants hold different rows.
     """
     names = [name for name in VARIANTS if name in variants]
     scores = {name: _scores(variants[name], name) for name in names}
@@ -37,7 +37,7 @@ def select_rows(
     for name in names[1:]:
         if scores[name].keys() != scores[names[0]].keys():
             odd = min(scores[name].keys() ^ scores[names[0]].keys())
-            raise BadInput(f"variants {names[0]} and {name} hold different rows: only one has row_id {odd}")
+            raise BadInputError(f"variants {names[0]} and {name} hold different rows: only one has row_id {odd}")
     decisions = [strategy({name: scores[name][identity] for name in names}) for identity in row_ids]
 
     table = {
@@ -56,14 +56,14 @@ def select_rows(
 def _scores(rows: Dataset, name: str) -> dict[str, Scores]:
     missing = [column for column in ("row_id", *SCORES) if column not in rows.column_names]
     if missing:
-        raise BadInput(f"variant {name} has no column {', '.join(missing)}; run score first")
+        raise BadInputError(f"variant {name} has no column {', '.join(missing)}; run score first")
     columns = {column: rows[column][:] for column in SCORES}
     found = {
         identity: {column: columns[column][position] for column in SCORES}
         for position, identity in enumerate(rows["row_id"][:])
     }
     if len(found) != len(rows):
-        raise BadInput(f"variant {name} repeats a row_id: {len(rows)} rows, {len(found)} different ids")
+        raise BadInputError(f"variant {name} repeats a row_id: {len(rows)} rows, {len(found)} different ids")
     return found
 
 
