@@ -37,20 +37,23 @@ def parse_config(
     A flag wins over the YAML, the YAML over the default.
 
     Raises:
-        BadInputError: a key is unknown, a value has the wrong type or is refused by the dataclass, or the file is no YAML.
+        BadInputError: a key is unknown, a value has the wrong type or is refused by the dataclass, or the file is no
+            YAML.
     """
     classes = [config_classes] if isinstance(config_classes, type) else list(config_classes)
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _Parser(classes, allow_abbrev=False, description=description)
-    _check_yaml(arguments, {name for cls in classes for name in cls.__dataclass_fields__})
+    own = [cls for cls in classes if cls.__module__.split(".")[0] in ("hub_cards", "reflection", "scoring", "training")]
+    hints = {name: hint for cls in own for name, hint in typing.get_type_hints(cls).items()}
+    _check_yaml(arguments, {name for cls in classes for name in cls.__dataclass_fields__}, hints)
     _check_flags(arguments, parser)
     try:
         parsed = parser.parse_args_and_config(arguments)
     except ValueError as error:
         raise BadInputError(str(error).splitlines()[0]) from error
     for config in parsed:
-        if type(config).__module__.split(".")[0] in ("hub_cards", "reflection", "scoring", "training"):
-            _check_types(config)
+        if type(config) in own:
+            _check_types(config, hints)
     return parsed[0] if isinstance(config_classes, type) else parsed
 
 
@@ -71,11 +74,13 @@ def read_yaml(path: str) -> dict[str, Any]:
     return content
 
 
-def _check_yaml(arguments: list[str], known: set[str]) -> None:
+def _check_yaml(arguments: list[str], known: set[str], hints: dict[str, Any]) -> None:
     for path in _config_paths(arguments):
-        for key in read_yaml(path):
+        for key, value in read_yaml(path).items():
             if key not in known:  # TrlParser's own `env` key too: secrets do not belong into a YAML
                 raise BadInputError(f"--config {path}: unknown key {key!r}{_did_you_mean(str(key), known)}")
+            if key in hints and not isinstance(value, str):  # the parser converts strings, as on the command line
+                _check_type(key, value, hints[key])
 
 
 def _config_paths(arguments: list[str]) -> list[str]:
@@ -104,18 +109,23 @@ def _did_you_mean(word: str, known: set[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else "; --help lists the known ones"
 
 
-def _check_types(config: Any) -> None:
-    """Values from YAML reach the dataclass unconverted, so a wrong type is caught here and not deep in a run."""
-    hints = typing.get_type_hints(type(config))
+def _check_types(config: Any, hints: dict[str, Any]) -> None:
     for name in (item.name for item in dataclasses.fields(config)):
-        value = getattr(config, name)
-        allowed = _plain_types(hints[name])
-        right = isinstance(value, allowed) and (not isinstance(value, bool) or bool in allowed)
-        if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
-            setattr(config, name, float(value))
-        elif not right:
-            wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
-            raise BadInputError(f"--{name} {value!r}: must be {wanted}")
+        setattr(config, name, _check_type(name, getattr(config, name), hints[name]))
+
+
+def _check_type(name: str, value: Any, hint: Any) -> Any:
+    """The value, an int as the float that is wanted.
+
+    Values from YAML reach the dataclass unconverted, so a wrong type is caught before `__post_init__` compares it.
+    """
+    allowed = _plain_types(hint)
+    if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
+        return float(value)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
+        raise BadInputError(f"--{name} {value!r}: must be {wanted}")
+    return value
 
 
 def _plain_types(hint: Any) -> tuple[type, ...]:
@@ -141,14 +151,22 @@ def explicit_settings(argv: Sequence[str] | None = None) -> dict[str, Any]:
     flag, values = "", []
     for argument in [*arguments, "--"]:
         if not argument.startswith("--"):
-            values.append(yaml.safe_load(argument))
+            values.append(_as_yaml(argument))
             continue
         if flag:
             settings[flag] = values[0] if len(values) == 1 else values or True
         flag, _, value = argument.removeprefix("--").partition("=")
-        values = [yaml.safe_load(value)] if value else []
+        flag = flag.replace("-", "_")  # the parser takes both spellings
+        values = [_as_yaml(value)] if value else []
     settings.pop("config", None)
     return settings
+
+
+def _as_yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:  # a path such as `[x]/rows.json` or `@home` is no YAML: it is itself
+        return text
 
 
 def run(

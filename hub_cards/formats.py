@@ -52,7 +52,8 @@ def _optional_text(record: Record, field: str) -> str:
 
 def _kind(value: object) -> str:
     names = {"NoneType": "missing or null", "dict": "an object", "list": "a list", "bool": "a boolean"}
-    return names.get(type(value).__name__, f"a number ({value!r})" if isinstance(value, int | float) else repr(value))
+    other = f"a number ({value!r})" if isinstance(value, int | float) else repr(value)[:60]
+    return names.get(type(value).__name__, other)
 
 
 def _read_alpaca(record: Record) -> Pair:

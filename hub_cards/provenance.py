@@ -84,7 +84,7 @@ def read_records(folder: Path) -> list[StepRecord]:
     try:
         content = json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))
         return [_record(entry) for entry in content]
-    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
         return []
     except (AttributeError, KeyError, TypeError):  # somebody else's provenance.json
         return []
@@ -120,11 +120,12 @@ def apply_step(
         rank, world_size: this process computes the shards `rank, rank + world_size, …`.
 
     Returns:
-        The mapped rows in their order; with `world_size > 1` only this rank's shards. An empty data set comes back
-        empty, with the columns of `features`.
+        The mapped rows in their order; with `world_size > 1` only this rank's shards. An empty data set, or no shard
+        for this rank, gives no rows, with the columns of `features`.
     """
+    nothing = Dataset.from_dict({name: [] for name in features}, features=features)
     if len(dataset) == 0:
-        return Dataset.from_dict({name: [] for name in features}, features=features)
+        return nothing
     work_dir.mkdir(parents=True, exist_ok=True)
     starts = range(0, len(dataset), shard_rows)
     done = []
@@ -145,4 +146,4 @@ def apply_step(
                     )
                 )
             progress.update(len(rows))
-    return concatenate_datasets(done) if done else dataset.select([])
+    return concatenate_datasets(done) if done else nothing

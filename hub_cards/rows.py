@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def load_rows(arguments: DataArguments) -> LoadedRows:
     """Load base rows from a file, a folder saved by a stage or the Hub.
 
     Raises:
-        BadInputError: the source is missing, unreadable, empty, of no accepted format, or has a field that is no string.
+        BadInputError: the source is missing, unreadable, empty, of no accepted format, or a field is no string.
     """
     source = arguments.source()
     if source.kind == "folder":
@@ -115,15 +116,13 @@ def parse_records(records: Iterable[dict[str, Any]], where: str, limit: int | No
     """Turn raw records into rows.
 
     Raises:
-        BadInputError: there are none, their format is unknown, or a record does not fit it (the message has its number).
+        BadInputError: there are none, their format is unknown, or a record does not fit it (the message numbers it).
     """
     pairs: list[Pair] = []
     source_ids: list[str | None] = []
     base_format: Format | None = None
     ignored: set[str] = set()
-    for index, record in enumerate(records):
-        if limit is not None and index >= limit:
-            break
+    for index, record in enumerate(islice(records, limit)):
         base_format = base_format or detect_format(record, where)
         pairs.append(_read(base_format, record, index, where))
         source_ids.append(None if record.get("id") is None else str(record["id"]))
@@ -156,7 +155,7 @@ def _read(base_format: Format, record: dict[str, Any], index: int, where: str) -
         if missing:
             raise FieldError(f"field {min(missing)!r} is missing")
         pair = base_format.read(record)
-        for text in (pair.instruction, pair.input, pair.output):
+        for text in (pair.instruction, pair.input, pair.output, str(record.get("id"))):
             text.encode()
     except FieldError as error:
         raise BadInputError(f"{where}, row {index}: {error} ({base_format.name} format; rows count from 0)") from error

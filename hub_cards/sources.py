@@ -142,29 +142,31 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet
 
     try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise BadInputError(f"{path} is not a parquet file ({error})") from error
-    for batch in file.iter_batches():
-        yield from batch.to_pylist()
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # OSError: a damaged page, found on reading
+        raise BadInputError(f"{path} cannot be read as parquet ({' '.join(str(error).split())})") from error
 
 
 def _parse_array(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    try:
-        yield from enumerate(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise BadInputError(f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+    return enumerate(_parse_json(path, text))
 
 
 def _parse_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     # Not str.splitlines: it also cuts at U+2028 and the like, which JSON strings may hold.
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadInputError(f"{path} is not JSON: {error.msg} at line {number}, column {error.colno}") from error
+        if line.strip():
+            yield number, _parse_json(path, line, number)
+
+
+def _parse_json(path: Path, text: str, first_line: int = 1) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise BadInputError(f"{path} is not JSON: {error.msg} at line {line}, column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists thousands deep
+        raise BadInputError(f"{path} is not JSON that can be read: {error} (from line {first_line})") from error
 
 
 def _check_objects(path: Path, records: Iterator[tuple[int, Any]], unit: str) -> Iterator[dict[str, Any]]:

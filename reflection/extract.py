@@ -29,15 +29,20 @@ REASONS = (
     PARENT_NOT_REFLECTED,
 )
 
-END = "[End]"
+END = re.compile(r"\*\*\[End\]\*\*|\[End\]")
 PLACEHOLDERS = {"your instruction", "your answer"}
 REFUSAL_PATTERN = re.compile(
     r"""^\W*(
-        as\ an\ ai(\ language)?(\ model|\ assistant)?\b
-      | (i['’]?m|i\ am)\ (very\ |so\ )?sorry,?\ but\ (i\b|as\ an)
-      | (sorry,?\ (but\ )?|i\ apologi[sz]e,?\ but\ |unfortunately,?\ )?
-        (i\ can(no|['’])?t|i\ can\ not|i['’]?m\ (unable|not\ able)\ to|i\ am\ (unable|not\ able)\ to|i\ won['’]?t)
-        \ (assist|help|fulfil|fulfill|comply|provide|answer|generate|create|complete|do\ that|continue)\b
+        (i['’]?m|i\ am)\ (very\ |so\ )?sorry,?\ but\ i\b
+      | (((i['’]?m\ |i\ am\ )?(very\ |so\ )?sorry|i\ apologi[sz]e|unfortunately)[,.]?\ (but\ )?)?
+        (
+          as\ an\ ai(\ language)?(\ model|\ assistant)?,?\ (i|it|my)\b  # not "As an AI researcher, …"
+        | (i\ can(no|['’])?t|i\ can\ not|(i['’]?m|i\ am)\ (unable|not\ able)\ to|i\ won['’]?t(\ be\ able\ to)?)
+          \ (
+            assist|fulfil|fulfill|comply|provide|answer|generate|create|complete|do\ that|continue
+          | help(?!\ (but|it|\w+ing)\b)  # not "I can't help but notice …"
+          )\b
+        )
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -59,13 +64,17 @@ class Extraction:
     critique: str | None = None
 
 
+# What chat models dress a marker up in: a heading, bold letters, and the list number inside of either.
+_DRESS = r"(?:^\#+[ ]+(?:\d+[.)][ ]*)?)?(?P<bold>\*\*(?:\d+[.)][ ]*)?)?"
+
+
 def _marker(name: str) -> re.Pattern[str]:
     # In brackets, also as **[Marker]**; or without brackets and with a colon. The bracketed one wins where both occur.
-    return re.compile(rf"(?P<bold>\*\*)?\[{name}\](?(bold)(?:\*\*)?):?")
+    return re.compile(rf"{_DRESS}\[{name}\](?(bold):?(?:\*\*)?):?", re.MULTILINE)
 
 
 def _bare_marker(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(?P<bold>\*\*)?{name}:(?(bold)(?:\*\*)?)")
+    return re.compile(rf"{_DRESS}{name}(?(bold)(?:\*\*:|:(?:\*\*)?)|:)", re.MULTILINE)
 
 
 _NEW_INSTRUCTION = (_marker("New Instruction"), _bare_marker("New Instruction"))
@@ -86,12 +95,12 @@ def extract_instruction(completion: str, finish_reason: str | None = "stop") -> 
         return Extraction(_unmarked(completion, finish_reason, MISSING_INSTRUCTION))
     critique = _critique(completion, question)
     answer = _first(_NEW_ANSWER, completion, question.end())
-    stop = completion.find(END, question.end())
-    ends = [position for position in (stop, answer.start() if answer else -1) if position >= 0]
-    instruction = completion[question.end() : min(ends, default=len(completion))]
+    stops = [pattern.search(completion, question.end()) for pattern in (END, *_NEW_ANSWER)]
+    end = min((stop.start() for stop in stops if stop), default=len(completion))
+    instruction = completion[question.end() : end]
     instruction = re.sub(r"(\n|(?<=[.?!])[ \t]+)\s*\d+[.)]\s*$", "", instruction).strip()
     output, cut = _answer(completion, answer, finish_reason)
-    status = _status(instruction, MISSING_INSTRUCTION, cut=False)
+    status = _status(instruction, MISSING_INSTRUCTION, cut)
     if status == OK:
         status = _status(output, MISSING_ANSWER, cut)
     return Extraction(status, instruction, output, critique)
@@ -126,9 +135,9 @@ def _answer(completion: str, marker: re.Match[str] | None, finish_reason: str | 
     """The text from a marker to `[End]` or the end, and whether the oracle was cut off in it."""
     if marker is None:
         return "", finish_reason == "length"
-    stop = completion.find(END, marker.end())
-    text = completion[marker.end() : stop if stop >= 0 else len(completion)]
-    return text.strip(), finish_reason == "length" and stop < 0
+    stop = END.search(completion, marker.end())
+    text = completion[marker.end() : stop.start() if stop else len(completion)]
+    return text.strip(), finish_reason == "length" and stop is None
 
 
 def _status(text: str, if_missing: str, cut: bool) -> str:

@@ -34,9 +34,12 @@ def load_prompts(path: str | None = None) -> dict[str, ReflectionPrompt]:
     """The prompts `instruction` and `response` of a YAML file; the published ones by default.
 
     Raises:
-        BadInputError: the file lacks one of them, or one lacks `system` or `criteria`.
+        BadInputError: the file cannot be read, lacks one of them, or one lacks `system` or `criteria`.
     """
-    content = read_yaml(path or str(PUBLISHED_PROMPTS))
+    try:
+        content = read_yaml(path or str(PUBLISHED_PROMPTS))
+    except BadInputError as error:  # it names the flag of the recipes
+        raise BadInputError(f"--prompt_file {str(error).removeprefix('--config ')}") from error
     prompts = {}
     for name in ("instruction", "response"):
         entry = content.get(name)

@@ -41,8 +41,9 @@ class CompletionStore:
             raise BadInputError(f"--store {path}: cannot be used as a completion store ({error})") from error
 
     def _open(self) -> None:
-        application = self.connection.execute("PRAGMA application_id").fetchone()[0]
+        # Tables first: a process that is making the store right now marks the file before it makes the table.
         tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        application = self.connection.execute("PRAGMA application_id").fetchone()[0]
         version = self.connection.execute("PRAGMA user_version").fetchone()[0]
         if tables and (application != APPLICATION_ID or version != SCHEMA_VERSION):
             raise sqlite3.DatabaseError("it is a SQLite file of another kind or version")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import time
@@ -91,19 +92,27 @@ class OpenAIOracle:
             except openai.APIError as error:
                 logger.warning("no answer after %d retries: %s: %s", MAX_RETRIES, type(error).__name__, error.message)
                 return Completion(None, error=error.message, model=self.model)
+            except json.JSONDecodeError as error:
+                logger.warning("the answer is not JSON: %s", error)
+                return Completion(None, error=f"the answer is not JSON: {error}", model=self.model)
         completion = self._completion(response)
         if completion.error is None:
             self.store.put(body, completion, time.monotonic() - started)
         return completion
 
     def _completion(self, response: openai.types.chat.ChatCompletion) -> Completion:
+        # The package does not validate: a proxy's page comes as a str, and every field may be missing.
+        if not isinstance(response, openai.types.chat.ChatCompletion):
+            return Completion(None, error="the answer is no chat completion; check --base_url", model=self.model)
         model = response.model or self.model
-        if not response.choices or response.choices[0].message.content is None:
+        choice = response.choices[0] if response.choices else None
+        text = choice.message.content if choice and choice.message else None
+        if not isinstance(text, str):
             return Completion(None, error="the answer holds no text", model=model)
         usage = response.usage
         return Completion(
-            text=response.choices[0].message.content,
-            finish_reason=response.choices[0].finish_reason,
+            text=text.encode(errors="replace").decode(),  # half a surrogate pair can be neither stored nor saved
+            finish_reason=choice.finish_reason,
             model=model,
             prompt_tokens=usage.prompt_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,

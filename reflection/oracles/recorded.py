@@ -27,7 +27,7 @@ class RecordedOracle:
         if not Path(path).is_file():
             raise BadInputError(f"--recorded_path {path}: there is no such file")
         self.path = path
-        self.completions: dict[tuple[str, str], Completion] = {}
+        self.completions: dict[tuple[str | None, str], Completion] = {}
         for number, record in enumerate(read_file_records(Path(path)), start=1):
             key = self._key(record, number)
             if key in self.completions:
@@ -46,6 +46,17 @@ class RecordedOracle:
         ):
             if not isinstance(value, str):
                 raise BadInputError(f"--recorded_path {self.path}, record {number}: {field} is {value!r}, not a string")
+        for field in ("finish_reason", "model"):
+            if not isinstance(record.get(field), str | None):
+                raise BadInputError(
+                    f"--recorded_path {self.path}, record {number}: {field} is {record[field]!r}, not a string"
+                )
+        try:
+            record["completion"].encode()
+        except UnicodeEncodeError as error:
+            raise BadInputError(
+                f"--recorded_path {self.path}, record {number}: holds half a surrogate pair, which is no valid text"
+            ) from error
         if record["variant"] not in REFLECTED_VARIANTS:
             known = ", ".join(REFLECTED_VARIANTS)
             raise BadInputError(
@@ -58,6 +69,6 @@ class RecordedOracle:
         missing = Completion(None, error=f"no completion recorded in {self.path}", model="recorded")
         answers = []
         for request in requests:
-            by_source_id = self.completions.get((request.source_id or "", request.variant), missing)
+            by_source_id = self.completions.get((request.source_id, request.variant), missing)
             answers.append(self.completions.get((request.row_id, request.variant), by_source_id))
         return answers

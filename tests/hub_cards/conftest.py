@@ -1,0 +1,160 @@
+"""A small run made by hand: rows, a selection, and the records of the steps that would have made them."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from datasets import Dataset, DatasetDict, Features, Value
+
+from hub_cards.errors import BadInputError
+from hub_cards.provenance import StepRecord
+from hub_cards.sources import Source
+
+
+@pytest.fixture
+def complaint() -> Callable[..., str]:
+    """Call a function that must refuse its input; the message, which must be one line."""
+
+    def call(function: Callable, *args, **kwargs) -> str:
+        with pytest.raises(BadInputError) as caught:
+            function(*args, **kwargs)
+        message = str(caught.value)
+        assert message.strip() == message != ""
+        assert "\n" not in message
+        assert "\r" not in message
+        return message
+
+    return call
+
+
+TEXT_COLUMNS = ("row_id", "source_id", "instruction", "input", "output", "variant", "reflection", "reflect_status")
+SCORED = Features({**{name: Value("string") for name in TEXT_COLUMNS}, "ifd_ppl": Value("float64")})
+
+
+def scored_rows(variant: str, ids: str, ifds: Sequence[float | None]) -> Dataset:
+    """Rows of one variant, in the order of `ids`, one letter a row."""
+    reflected = variant != "original"
+    columns = {
+        "row_id": list(ids),
+        "source_id": [None] * len(ids),
+        "instruction": [f"question {letter}" for letter in ids],
+        "input": ["some input" if letter == "b" else "" for letter in ids],
+        "output": [f"{variant} answer {letter}" for letter in ids],
+        "variant": [variant] * len(ids),
+        "reflection": [f"critique of {letter}" if reflected else None for letter in ids],
+        "reflect_status": ["ok" if reflected else None for letter in ids],
+        "ifd_ppl": list(ifds),
+    }
+    return Dataset.from_dict(columns, features=SCORED)
+
+
+@pytest.fixture
+def scored() -> DatasetDict:
+    """Two variants of the rows a, b, c, d; each variant has them in another order."""
+    return DatasetDict(
+        original=scored_rows("original", "abcd", [None, None, None, None]),
+        reflect_response=scored_rows("reflect_response", "dcba", [0.75, None, 0.5, 0.25]),
+    )
+
+
+@pytest.fixture
+def selection(scored: DatasetDict) -> DatasetDict:
+    """Kept: a as it was, c and d reflected; b was dropped. The decisions stand in yet another order."""
+    decisions = {
+        "row_id": ["c", "a", "d", "b"],
+        "selected": [True, True, True, False],
+        "selected_variant": ["reflect_response", "original", "reflect_response", None],
+        "select_reason": ["kept", "kept", "kept", "unscored"],
+    }
+    reflected, original = scored["reflect_response"], scored["original"]
+    selected = {name: [original[0][name], reflected[1][name], reflected[0][name]] for name in SCORED}
+    return DatasetDict(
+        selected=Dataset.from_dict(selected, features=SCORED),
+        decisions=Dataset.from_dict(
+            decisions, features=Features({**{k: Value("string") for k in decisions}, "selected": Value("bool")})
+        ),
+    )
+
+
+STATISTICS = {
+    "original": {
+        "rows": 4,
+        "instruction_tokens": 2.5,
+        "response_tokens": 1234.5,
+        "instruction_ppl": 9.9994,
+        "response_ppl": None,
+        "response_ppl_given_instruction": None,
+        "ifd_ppl": None,
+        "rifd_ppl": None,
+    },
+    "reflect_response": {
+        "rows": 4,
+        "instruction_tokens": 2.5,
+        "response_tokens": 30.0,
+        "instruction_ppl": 12.25,
+        "response_ppl": 20.0,
+        "response_ppl_given_instruction": 10.0,
+        "ifd_ppl": 0.5,
+        "rifd_ppl": 1.0,
+    },
+}
+
+
+@pytest.fixture
+def lineage() -> list[StepRecord]:
+    """Reflect, score and select, on a local data set and a local student."""
+    reflect = StepRecord(
+        "reflect",
+        1,
+        {"limit": None, "oracle": "recorded", "variants": ["reflect_response"]},
+        {"dataset": Source("file", "data/rows.jsonl", "f-rows"), "completions": Source("file", "done.jsonl", "f-done")},
+    ).finished({"rows": 4, "reflect_status": {"reflect_response": {"ok": 3, "refusal": 1}}}, 1.26)
+    score = StepRecord(
+        "score",
+        1,
+        {"limit": None, "template": "vicuna", "dtype": "float32", "max_length": 512},
+        {
+            "dataset": Source("folder", "run/reflect", reflect.fingerprint),
+            "model": Source("folder", "models/tiny-student", "f-model"),
+        },
+    ).finished(
+        {
+            "score_status": {"original": {"ok": 2, "empty_output": 2}, "reflect_response": {"ok": 3, "error": 1}},
+            "statistics": STATISTICS,
+        },
+        60,
+    )
+    select = StepRecord(
+        "select",
+        1,
+        {"limit": None, "strategy": "selective", "require_reflected_response": False},
+        {"dataset": Source("folder", "run/score", score.fingerprint)},
+    ).finished(
+        {
+            "rows": 4,
+            "selected": 3,
+            "select_reason": {"kept": 3, "unscored": 1},
+            "branches": {
+                "original": {"won": 1, "kept": 1},
+                "reflect_response": {"won": 2, "kept": 2},
+                "none": {"won": 1, "kept": 0},
+            },
+        },
+        0.04,
+    )
+    return [reflect, score, select]
+
+
+@pytest.fixture
+def sft_record(lineage: list[StepRecord]) -> StepRecord:
+    """Training of the same local student on the selection."""
+    return StepRecord(
+        "sft",
+        1,
+        {"template": "vicuna", "max_steps": 12, "learning_rate": 1e-4},
+        {
+            "dataset": Source("folder", "run/select", lineage[-1].fingerprint),
+            "model": Source("folder", "models/tiny-student", "f-model"),
+        },
+    ).finished(
+        {"rows": 3, "rows_without_room_for_a_completion": 1, "steps": 12, "epochs": 4.0, "train_loss": 5.25}, 14.6
+    )

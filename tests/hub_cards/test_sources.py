@@ -1,0 +1,235 @@
+"""Where data and models come from: local paths, the Hub's cache when offline, and a Hub that answers badly."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from hub_cards.provenance import StepRecord, write_records
+from hub_cards.sources import Source, find_model, find_source, hash_file, hash_folder, looks_like_hub_id
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
+# What a script would print, one line a look-up.
+PROBE = """
+import json, sys
+from hub_cards.errors import BadInputError
+from hub_cards.rows import DataArguments, load_rows
+from hub_cards.sources import find_model, find_source
+for kind, location, revision in json.loads(sys.argv[1]):
+    look_up = {"dataset": find_source, "model": find_model, "rows": lambda d, r: load_rows(DataArguments(d))}[kind]
+    try:
+        source = look_up(location, revision)
+        print(json.dumps([source.kind, source.fingerprint, source.revision]))
+    except BadInputError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def probe(root: Path, look_ups: list[tuple[str, str, str | None]], **environment: str) -> list:
+    """Look up in a process of its own: huggingface_hub reads its environment when it is imported."""
+    command = [sys.executable, "-c", PROBE, json.dumps(look_ups)]
+    done = subprocess.run(
+        command, cwd=root, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+class TestFindSource:
+    @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl", "rows.parquet"])
+    def test_file_is_identified_by_its_bytes(self, name, tmp_path):
+        (tmp_path / name).write_bytes(b"abc")
+        location = str(tmp_path / name)
+        assert find_source(location) == Source("file", location, ABC_SHA256)
+
+    def test_folder_is_identified_by_the_step_that_made_it(self, tmp_path):
+        records = [StepRecord("reflect", 1, {}, {}), StepRecord("score", 1, {"max_length": 9}, {})]
+        write_records(tmp_path, records)
+        assert find_source(str(tmp_path)) == Source("folder", str(tmp_path), records[1].fingerprint)
+
+    @pytest.mark.parametrize(
+        "location", ["no/such/file.jsonl", "rows.jsonl", "./user/name", "/no/such/folder", "a/b/c"]
+    )
+    def test_missing_path_is_named(self, location, complaint, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        message = complaint(find_source, location)
+        assert message.startswith(f"--dataset {location}: there is no such file or folder")
+
+    @pytest.mark.parametrize("content", [None, "", "not JSON", "[]", "{}", '{"files": []}'])
+    def test_folder_that_no_stage_saved(self, content, tmp_path, complaint):
+        if content is not None:
+            (tmp_path / "provenance.json").write_text(content)
+        assert complaint(find_source, str(tmp_path)) == (
+            f"--dataset {tmp_path}: the folder was not saved by a stage (it has no provenance.json)"
+        )
+
+    def test_impossible_hub_id_is_refused_without_asking_the_hub(self, complaint):
+        assert complaint(find_source, "my user/name").startswith("--dataset my user/name: no such local path")
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("user/name", True),
+        ("user/name.v2", True),
+        ("name", False),
+        ("./name", False),
+        ("../name", False),
+        ("/data/name", False),
+        ("~/name", False),
+        ("data/rows.jsonl", False),
+        ("a/b/c", False),
+    ],
+)
+def test_only_user_slash_name_looks_like_a_hub_id(location, expected):
+    assert looks_like_hub_id(location) is expected
+
+
+class TestFindModel:
+    @pytest.fixture
+    def model(self, tmp_path) -> Path:
+        folder = tmp_path / "model"
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"weights")
+        return folder
+
+    def test_folder_is_identified_by_its_files(self, model):
+        source = find_model(str(model))
+        assert (source.kind, source.location, source.revision) == ("folder", str(model), None)
+        assert source.fingerprint == hash_folder(model)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda folder: (folder / "model.safetensors").write_bytes(b"Weights"),
+            lambda folder: (folder / "model.safetensors").rename(folder / "other.safetensors"),
+            lambda folder: (folder / "tokenizer.json").write_text("{}"),
+            lambda folder: (folder / "model.safetensors").unlink(),
+        ],
+        ids=["content", "name", "new file", "file gone"],
+    )
+    def test_fingerprint_changes_with_any_file(self, change, model):
+        before = hash_folder(model)
+        change(model)
+        assert hash_folder(model) != before
+
+    def test_fingerprint_does_not_change_with_place_or_hidden_files(self, model):
+        before = hash_folder(model)
+        (model / ".cache").write_text("x")
+        moved = model.rename(model.parent / "moved")
+        assert hash_folder(moved) == before
+
+    @pytest.mark.parametrize("location", ["./no-model", "/no/such/model", "~/model", "a/b/c"])
+    def test_missing_folder_is_named(self, location, complaint):
+        assert complaint(find_model, location) == f"--model_name_or_path {location}: there is no such folder"
+
+    def test_folder_without_a_model(self, tmp_path, complaint):
+        assert "holds no config.json" in complaint(find_model, str(tmp_path))
+
+    def test_file_is_no_model(self, tmp_path, complaint):
+        (tmp_path / "m.bin").write_text("x")
+        assert "there is no such folder" in complaint(find_model, str(tmp_path / "m.bin"))
+
+
+def test_hash_file_is_the_sha256_of_its_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert hash_file(tmp_path / "abc") == ABC_SHA256
+
+
+def test_offline_gives_the_cached_commit_or_one_clear_line(root, tmp_path):
+    for repo, file in (("datasets--user--cached", "README.md"), ("models--user--cached", "config.json")):
+        snapshot = tmp_path / repo / "snapshots" / COMMIT
+        snapshot.mkdir(parents=True)
+        (snapshot / file).write_text("{}")
+        (tmp_path / repo / "refs").mkdir()
+        (tmp_path / repo / "refs" / "main").write_text(COMMIT)
+    dataset, model, missing, missing_rows, missing_model, missing_revision = probe(
+        root,
+        [
+            ("dataset", "user/cached", None),
+            ("model", "user/cached", "main"),
+            ("dataset", "user/missing", None),
+            ("rows", "user/missing", None),
+            ("model", "gpt2", None),
+            ("dataset", "user/cached", "v2"),
+        ],
+        HF_HUB_OFFLINE="1",
+        HF_HUB_CACHE=str(tmp_path),
+    )
+    assert dataset == ["hub", f"user/cached@{COMMIT}", COMMIT]
+    assert model == ["hub", f"user/cached@{COMMIT}", COMMIT]
+    for message, start in (
+        (missing, "--dataset user/missing: no such local path, and the Hub is out of reach ("),
+        (missing_rows, "--dataset user/missing: no such local path, and the Hub is out of reach ("),
+        (missing_model, "--model_name_or_path gpt2: no such local path, and the Hub is out of reach ("),
+        (missing_revision, "--dataset user/cached: no such local path, and the Hub is out of reach ("),
+    ):
+        assert message.startswith(start)
+        assert "offline mode" in message
+        assert "\n" not in message
+
+
+class FakeHub(BaseHTTPRequestHandler):
+    """Knows one data set; everything else is missing, or breaks the server."""
+
+    def do_GET(self):
+        path = self.path.split("?")[0]
+        if path in ("/api/datasets/user/known", "/api/datasets/user/known/revision/v1"):
+            self.answer(200, {"id": "user/known", "sha": COMMIT if path.endswith("v1") else COMMIT[::-1]})
+        elif path.startswith("/api/datasets/user/known/revision/"):
+            self.answer(404, {"error": "Invalid rev id"}, "RevisionNotFound")
+        elif "broken" in path:
+            self.answer(500, {"error": "Internal Error"})
+        else:
+            self.answer(401, {"error": "Repository not found"}, "RepoNotFound")
+
+    def answer(self, status: int, body: dict, code: str = ""):
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        if code:
+            self.send_header("X-Error-Code", code)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *args):
+        pass
+
+
+def test_what_the_hub_says_is_one_clear_line(root, tmp_path):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = {"HF_HUB_OFFLINE": "0", "HF_HUB_CACHE": str(tmp_path), "NO_PROXY": "127.0.0.1", "HF_TOKEN": "hf_x"}
+    environment["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+    look_ups = [
+        ("dataset", "user/known", None),
+        ("dataset", "user/known", "v1"),
+        ("dataset", "user/known", "v2"),
+        ("dataset", "user/private", None),
+        ("model", "user/private", None),
+        ("dataset", "user/broken", None),
+    ]
+    try:
+        newest, tagged, *refused = probe(root, look_ups, **environment)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert newest == ["hub", f"user/known@{COMMIT[::-1]}", COMMIT[::-1]]
+    assert tagged == ["hub", f"user/known@{COMMIT}", COMMIT]
+    for message, (kind, location, _) in zip(refused, look_ups[2:], strict=True):
+        flag = "--dataset" if kind == "dataset" else "--model_name_or_path"
+        assert message.startswith(f"{flag} {location}: no such local path, and the Hub says: ")
+        assert len(message.split("the Hub says: ")[1]) > 10
+        assert "\n" not in message
+        assert "hf_x" not in message
+
+    (unreachable,) = probe(root, look_ups[:1], **environment)  # the server is gone
+    assert unreachable.startswith("--dataset user/known: no such local path, and the Hub is out of reach (")
+    assert "\n" not in unreachable
