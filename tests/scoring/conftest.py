@@ -29,7 +29,9 @@ Rows = dict[str, list[str]]
 def student(quickstart: Path):
     """The shipped student in float32, and its tokenizer."""
     folder = quickstart / "student"
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(folder)
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(
+        folder
+    )
 
 
 @pytest.fixture(scope="session")

@@ -49,9 +49,7 @@ def test_the_input_is_optional_and_the_template_knows_its_name(name):
     assert template.name == name
 
 
-@pytest.mark.parametrize(
-    ("name", "prefix"), [("alpaca", ""), ("vicuna", " "), ("wizardlm", ""), ("none", "")]
-)
+@pytest.mark.parametrize(("name", "prefix"), [("alpaca", ""), ("vicuna", " "), ("wizardlm", ""), ("none", "")])
 def test_only_vicuna_trains_with_a_space_before_the_response(name, prefix):
     assert get_template(name).completion_prefix == prefix
 
@@ -154,11 +152,9 @@ def test_a_chat_prompt_is_one_user_turn_and_the_opening_of_the_answer(input, tex
     assert template.completion_prefix == ""
 
 
-def test_a_bos_token_that_begins_the_users_text_is_not_taken_for_the_templates_own():
-    tokenizer = tiny_tokenizer(True, "{% for message in messages %}{{ message['content'] }}{% endfor %}")
-    assert get_template("chat_template", tokenizer).prompt("[s] is a tag") == "[s] is a tag"
-    tokenizer = tiny_tokenizer(False, CHAT)
-    assert get_template("chat_template", tokenizer).prompt("x") == "<s><|user|>x<|end|><|assistant|>"
+def test_where_the_tokenizer_adds_no_bos_the_written_one_stays():
+    template = get_template("chat_template", tiny_tokenizer(False, CHAT))
+    assert template.prompt("x") == "<s><|user|>x<|end|><|assistant|>"
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused_in_one_line():

@@ -1,4 +1,5 @@
 import pytest
+from datasets import Dataset, List, Value
 
 from hub_cards.errors import BadInputError
 from training.formatting import prompt_completion, prompt_completion_features
@@ -34,7 +35,11 @@ EXPECTED = {
         [" An apple.", " 1, 2, 3", " "],  # FastChat's training format has a space after `ASSISTANT:`
     ),
     "wizardlm": (
-        ["Name a fruit.\n\n### Response:", "Sort {these}.\n3, {1}\n2\n\n### Response:", "Say nothing.\n\n### Response:"],
+        [
+            "Name a fruit.\n\n### Response:",
+            "Sort {these}.\n3, {1}\n2\n\n### Response:",
+            "Say nothing.\n\n### Response:",
+        ],
         ["An apple.", "1, 2, 3", ""],
     ),
     "none": (
@@ -66,13 +71,22 @@ def test_the_chat_template_gives_message_lists_the_input_below_the_instruction()
 
 
 @pytest.mark.parametrize("template", ["alpaca", "vicuna", "wizardlm", "none", "chat_template"])
-def test_the_features_are_those_of_the_columns(template):
+def test_the_columns_survive_a_data_set_of_their_features(template):
     columns = prompt_completion(ROWS, template)
+    saved = Dataset.from_dict(columns, features=prompt_completion_features(template))
+    assert saved.column_names == ["prompt", "completion"]
+    assert saved.to_dict() == columns
+
+
+@pytest.mark.parametrize("template", ["alpaca", "vicuna", "wizardlm", "none"])
+def test_the_features_of_a_text_template_are_strings(template):
     features = prompt_completion_features(template)
-    assert features.encode_batch(columns) == columns
-    text = features["prompt"] if template != "chat_template" else features["prompt"][0]["content"]
-    assert text.dtype == "string"
-    assert features["completion"] == features["prompt"]
+    assert features == {"prompt": Value("string"), "completion": Value("string")}
+
+
+def test_the_features_of_the_chat_template_are_message_lists():
+    messages = List({"role": Value("string"), "content": Value("string")})
+    assert prompt_completion_features("chat_template") == {"prompt": messages, "completion": messages}
 
 
 def test_other_columns_are_not_carried_over():

@@ -13,9 +13,7 @@ def variants(**scores):
 
 
 def full(original, instruction, response, both):
-    return variants(
-        original=original, reflect_instruction=instruction, reflect_response=response, reflect_both=both
-    )
+    return variants(original=original, reflect_instruction=instruction, reflect_response=response, reflect_both=both)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""Runs of the real scripts as a user starts them, shared by the tests of the recipes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROWS = 20  # in the small recipe: two shards of scoring
+
+
+def run_script(root: Path, *arguments: str | Path, **kwargs) -> subprocess.CompletedProcess:
+    """Run `python recipes/...` in the checkout."""
+    command = [sys.executable, *(str(argument) for argument in arguments)]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=500, check=False, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def script(root: Path):
+    """`script("score.py", "--flag", ...)` runs it and gives the finished process."""
+    return lambda name, *arguments: run_script(root, root / "recipes" / name, *arguments)
+
+
+@pytest.fixture(scope="session")
+def small_recipe(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quickstart on its first rows, with two training steps and the branch filter off, so that rows are kept."""
+    folder = tmp_path_factory.mktemp("recipes") / "small"
+    folder.mkdir()
+    for path in (root / "recipes/quickstart").glob("*.yaml"):
+        shutil.copy(path, folder)
+    change(folder / "reflect.yaml", limit=ROWS)
+    change(folder / "select.yaml", require_reflected_response=False)
+    change(folder / "sft.yaml", max_steps=2, per_device_train_batch_size=2)
+    return folder
+
+
+def change(path: Path, **settings) -> None:
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | settings))
+
+
+@pytest.fixture(scope="session")
+def small_run(root: Path, small_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run of the small recipe."""
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    done = run_script(root, "recipes/recycle.py", small_recipe, "--output_dir", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quickstart_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The quickstart as `make quickstart` runs it: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "quickstart"
+    done = run_script(root, "recipes/recycle.py", "recipes/quickstart", "--output_dir", folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many threads as the smallest machine has, so that runs of one test session are comparable."""
+    monkeypatch.setenv("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))

@@ -1,0 +1,162 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import load_dataset, load_from_disk
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+STAGES = ("reflect", "score", "select", "sft", "publish")
+VARIANTS = ("original", "reflect_instruction", "reflect_response", "reflect_both")
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Same texts, ids, decisions and weights; scores to 1e-6."""
+    for stage in ("reflect", "score", "select"):
+        left, right = load_from_disk(one / stage), load_from_disk(other / stage)
+        assert left.keys() == right.keys()
+        for name in left:
+            a, b = left[name].to_pandas(), right[name].to_pandas()
+            numbers = a.select_dtypes("float").columns
+            assert a.drop(columns=numbers).equals(b.drop(columns=numbers)), (stage, name)
+            assert ((a[numbers] - b[numbers]).abs() <= 1e-6 * a[numbers].abs()).all(axis=None), (stage, name)
+    weights = [AutoModelForCausalLM.from_pretrained(run / "sft").state_dict() for run in (one, other)]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=1e-4, atol=1e-5)
+    for name in ("selected", *VARIANTS):
+        tables = [load_dataset(str(run / "publish/dataset"), name, split="train") for run in (one, other)]
+        assert tables[0]["row_id"][:] == tables[1]["row_id"][:]
+
+
+def left_over(run: Path) -> list[str]:
+    return sorted(path.name for path in run.iterdir() if path.name.startswith(".") and not path.name.endswith(".lock"))
+
+
+class TestQuickstart:
+    def test_it_ends_with_a_summary_of_what_it_did(self, quickstart_run):
+        folder, printed = quickstart_run
+        assert re.findall(r"^\$ python .*recipes/(\w+)\.py", printed, re.M) == [
+            *("reflect", "score", "select_rows", "sft", "publish")
+        ]
+        for variant in VARIANTS[1:]:
+            assert re.search(rf"^{variant} +96$", printed, re.M)
+        for line in ("IFD", "r-IFD", "response ppl, given instruction", "instruction length (tokens)"):
+            assert re.search(rf"^{re.escape(line)}( +[\d.,]+){{4}}$", printed, re.M), line
+        won = {name: map(int, counts.split()) for name, counts in re.findall(r"^(\w+)((?: +\d+){2})$", printed, re.M)}
+        rows, kept = won.pop("total")
+        assert rows == 96 and kept == load_from_disk(folder / "select")["selected"].num_rows
+        assert str(folder / "publish") in printed
+
+    def test_every_row_is_reflected_and_scored_and_has_a_reason(self, quickstart_run):
+        folder, _ = quickstart_run
+        scored = load_from_disk(folder / "score")
+        assert tuple(scored) == VARIANTS
+        for name in VARIANTS:
+            assert scored[name]["row_id"][:] == scored["original"]["row_id"][:]
+            assert set(scored[name]["score_status"]) == {"ok"}
+        assert scored["reflect_both"]["instruction"][:] == scored["reflect_instruction"]["instruction"][:]
+        assert set(scored["reflect_both"]["input"]) == {""}
+        decisions = load_from_disk(folder / "select")["decisions"]
+        assert len(decisions) == 96 and None not in decisions["select_reason"][:]
+        assert 10 <= sum(decisions["selected"][:]) < 96  # the demonstration would show nothing otherwise
+
+    def test_the_trained_model_loads_and_differs_from_the_student(self, quickstart_run, quickstart):
+        folder, _ = quickstart_run
+        before = AutoModelForCausalLM.from_pretrained(quickstart / "student", dtype="float32")
+        after = AutoModelForCausalLM.from_pretrained(folder / "publish/model", dtype="float32")
+        assert not torch.equal(before.lm_head.weight, after.lm_head.weight)
+        tokens = AutoTokenizer.from_pretrained(folder / "publish/model")("Name a fruit.", return_tensors="pt")
+        assert after.generate(**tokens, max_new_tokens=5, do_sample=False).shape[1] > tokens["input_ids"].shape[1]
+
+    def test_a_second_call_skips_every_stage_and_changes_nothing(self, quickstart_run, script):
+        folder, _ = quickstart_run
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+        again = script("recycle.py", "recipes/quickstart", "--output_dir", folder)
+        assert again.returncode == 0, again.stderr
+        assert [f"[{stage}] up to date, skipped: {folder / stage}" for stage in STAGES] == again.stdout.split("\n")[:5]
+        assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+    def test_nothing_is_left_over(self, quickstart_run):
+        assert left_over(quickstart_run[0]) == []
+
+
+def test_two_runs_from_scratch_give_the_same(root, small_recipe, small_run, script, tmp_path):
+    done = script("recycle.py", small_recipe, "--output_dir", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert_same_run(small_run, tmp_path / "again")
+
+
+@pytest.mark.timeout(900)
+def test_killed_in_every_stage_it_ends_as_if_undisturbed(root, small_recipe, small_run, script, tmp_path):
+    run = tmp_path / "killed"
+    moments = {
+        "reflect": lambda: (run / ".reflect.work").exists(),
+        "score": lambda: any((run / ".score.work").glob("*.arrow")),  # one of two shards is done
+        "select": lambda: (run / ".select.partial").exists() or (run / ".select.lock").exists(),
+        "sft": lambda: (run / ".sft.partial").exists(),
+        "publish": lambda: (run / ".publish.partial/dataset").exists(),
+    }
+    command = [sys.executable, "recipes/recycle.py", str(small_recipe), "--output_dir", str(run)]
+    for stage, moment in moments.items():
+        process = subprocess.Popen(
+            command, cwd=root, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while not moment() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, f"{stage} was over before it could be killed"
+    done = script("recycle.py", small_recipe, "--output_dir", run)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(small_run, run)
+    assert left_over(run) == []
+
+
+def test_a_changed_setting_redoes_its_stage_and_the_later_ones_only(small_recipe, small_run, script, tmp_path):
+    import shutil
+
+    recipe, run = tmp_path / "recipe", tmp_path / "run"
+    shutil.copytree(small_recipe, recipe)
+    shutil.copytree(small_run, run)
+    (recipe / "select.yaml").write_text("strategy: selective\nrequire_reflected_response: true\n")
+    planned = script("recycle.py", recipe, "--output_dir", run, "--dry_run", "--to_stage", "select")
+    assert planned.returncode == 0, planned.stderr
+    lines = planned.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines[:2]] == [f"[{s}] up to date, skipped" for s in ("reflect", "score")]
+    assert lines[-1].startswith("$ python recipes/select_rows.py --config")
+
+
+def test_only_the_stages_asked_for_run(small_recipe, script, tmp_path):
+    done = script("recycle.py", small_recipe, "--output_dir", tmp_path / "run", "--to_stage", "reflect")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "run").iterdir() if not path.name.startswith(".")] == ["reflect"]
+
+
+def test_a_mistake_in_the_last_yaml_is_reported_before_anything_runs(small_recipe, script, tmp_path):
+    import shutil
+
+    for name, line in (("publish", "licence: mit\n"), ("sft", "learning_rat: 0.1\n")):
+        recipe = tmp_path / name
+        shutil.copytree(small_recipe, recipe)
+        with (recipe / f"{name}.yaml").open("a") as file:
+            file.write(line)
+        done = script("recycle.py", recipe, "--output_dir", tmp_path / f"run-{name}")
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert f"unknown key '{line.split(':')[0]}'; did you mean" in done.stderr
+        assert not (tmp_path / f"run-{name}").exists()
+
+
+def test_provenance_tells_every_step_with_its_inputs(small_run):
+    records = json.loads((small_run / "publish/model/provenance.json").read_text())
+    assert [record["step"] for record in records] == ["reflect", "score", "select", "sft"]
+    for earlier, later in zip(records, records[1:], strict=False):
+        assert later["inputs"]["dataset"]["fingerprint"] == earlier["fingerprint"]
+    assert records[1]["inputs"]["model"]["location"] == "recipes/quickstart/student"
+    assert all(record["libraries"]["datasets"] for record in records)
