@@ -29,10 +29,13 @@ def published_configs(
     that was kept.
 
     Raises:
-        BadInputError: a scored row has no decision, so score and select are not of one run.
+        BadInputError: a scored row has no decision, so score and select are not of one run; or no row was kept, and
+            `load_dataset` cannot read a default config without rows.
     """
     decisions = {row["row_id"]: row for row in selection["decisions"]}
     chosen = selection["selected"]
+    if len(chosen) == 0:
+        raise BadInputError("the selection kept no row, so there is nothing to publish: see its select_reason")
     prompts = add_prompts({name: chosen[name][:] for name in ("instruction", "input", "output")})
     configs = {DEFAULT_CONFIG: _with_columns(chosen, {name: prompts[name] for name in ("prompt", "completion")})}
     for name in (name for name in VARIANTS if name in scored):

@@ -33,12 +33,13 @@ def main() -> None:
         started = time.monotonic()
         rows = format_rows(load_rows(arguments).dataset, arguments.template, record.fingerprint, work / "rows")
         say("sft", f"{len(rows)} rows, template {arguments.template}, from {model.model_name_or_path}")
+        sft.output_dir = str(work)
         revision = record.inputs["model"].revision
         if not is_main_process():
-            train(rows, sft, model, revision, work, output_dir)
+            train(rows, sft, model, revision, save_to=output_dir)  # writes nothing: only the main process saves
             return
         with new_folder(output_dir) as folder:
-            counts = train(rows, sft, model, revision, work, folder)
+            counts = train(rows, sft, model, revision, save_to=folder)
             records = [*earlier, record.finished(counts, time.monotonic() - started)]
             write_records(folder, records)
             write_model_card(folder, records)

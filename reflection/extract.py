@@ -80,6 +80,7 @@ def _bare_marker(name: str) -> re.Pattern[str]:
 _NEW_INSTRUCTION = (_marker("New Instruction"), _bare_marker("New Instruction"))
 _NEW_ANSWER = (_marker("New Answer"), _bare_marker("New Answer"))
 _BETTER_ANSWER = (_marker("Better Answer"), _bare_marker("Better Answer"))
+_LIST_NUMBER = re.compile(r"(\n[ \t]*|(?<=[.?!])[ \t]+)\d+[.)]$")
 
 
 def extract_instruction(completion: str, finish_reason: str | None = "stop") -> Extraction:
@@ -97,8 +98,7 @@ def extract_instruction(completion: str, finish_reason: str | None = "stop") -> 
     answer = _first(_NEW_ANSWER, completion, question.end())
     stops = [pattern.search(completion, question.end()) for pattern in (END, *_NEW_ANSWER)]
     end = min((stop.start() for stop in stops if stop), default=len(completion))
-    instruction = completion[question.end() : end]
-    instruction = re.sub(r"(\n|(?<=[.?!])[ \t]+)\s*\d+[.)]\s*$", "", instruction).strip()
+    instruction = _without_list_number(completion[question.end() : end])
     output, cut = _answer(completion, answer, finish_reason)
     status = _status(instruction, MISSING_INSTRUCTION, cut)
     if status == OK:
@@ -127,8 +127,12 @@ def _first(patterns: tuple[re.Pattern[str], ...], text: str, start: int = 0) -> 
 
 
 def _critique(completion: str, marker: re.Match[str]) -> str | None:
-    text = re.sub(r"\n\s*\d+[.)]\s*$", "", "\n" + completion[: marker.start()]).strip()
-    return text or None
+    return _without_list_number(completion[: marker.start()]) or None
+
+
+def _without_list_number(text: str) -> str:
+    """Drop the number of the next list item; "World War 2." keeps its own."""
+    return _LIST_NUMBER.sub("", "\n" + text.rstrip()).strip()
 
 
 def _answer(completion: str, marker: re.Match[str] | None, finish_reason: str | None) -> tuple[str, bool]:

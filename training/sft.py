@@ -31,24 +31,15 @@ def format_rows(rows: Dataset, template: str, key: str, work_dir: Path) -> Datas
     )
 
 
-def train(
-    rows: Dataset, sft: SFTConfig, model: ModelConfig, revision: str | None, work_dir: Path, save_to: Path
-) -> dict[str, Any]:
-    """Train on formatted rows and save model and tokenizer.
+def make_trainer(rows: Dataset, sft: SFTConfig, model: ModelConfig, revision: str | None) -> SFTTrainer:
+    """TRL's trainer for formatted rows; the loss is on the completion only.
 
     Args:
-        rows: `prompt` and `completion`; the loss is on the completion only.
         revision: the commit that a Hub id was resolved to.
-        work_dir: where checkpoints go; training goes on from the last one there.
-        save_to: where the finished model goes.
-
-    Returns:
-        Counts for the step's record: rows, steps, final mean training loss (nats a token).
 
     Raises:
-        BadInputError: the model cannot be loaded, or no row has a completion within `max_length`.
+        BadInputError: the model cannot be loaded, or no row has room for a completion within `max_length`.
     """
-    sft.output_dir = str(work_dir)
     sft.model_init_kwargs = {
         "revision": revision or "main",
         "dtype": model.dtype,
@@ -61,15 +52,29 @@ def train(
         )
     except OSError as error:
         raise BadInputError(f"--model_name_or_path {model.model_name_or_path}: {str(error).splitlines()[0]}") from error
-    kept = len(trainer.train_dataset) if not sft.packing else None
-    if kept == 0:
+    if len(trainer.train_dataset) == 0:
         raise BadInputError(f"--max_length {sft.max_length}: is filled by the prompt alone in every row; raise it")
-    checkpoint = get_last_checkpoint(str(work_dir)) if work_dir.is_dir() else None
-    outcome = trainer.train(resume_from_checkpoint=checkpoint)
+    return trainer
+
+
+def train(rows: Dataset, sft: SFTConfig, model: ModelConfig, revision: str | None, save_to: Path) -> dict[str, Any]:
+    """Train on formatted rows and save model and tokenizer.
+
+    Args:
+        rows: `prompt` and `completion`.
+        sft: its `output_dir` is where checkpoints go; training goes on from the last one there.
+        save_to: where the finished model goes.
+
+    Returns:
+        Counts for the step's record: rows, rows that TRL left out because the prompt alone fills `max_length` (null
+        where packing hides it), steps, and the mean training loss in nats a token.
+    """
+    trainer = make_trainer(rows, sft, model, revision)
+    outcome = trainer.train(resume_from_checkpoint=get_last_checkpoint(sft.output_dir))
     trainer.save_model(str(save_to))
     return {
         "rows": len(rows),
-        "rows_without_room_for_a_completion": None if kept is None else len(rows) - kept,
+        "rows_without_room_for_a_completion": None if sft.packing else len(rows) - len(trainer.train_dataset),
         "steps": outcome.global_step,
         "epochs": round(outcome.metrics.get("epoch", 0.0), 3),
         "train_loss": round(outcome.training_loss, 4),

@@ -7,38 +7,14 @@ from datasets import Value
 from hub_cards import schema
 
 # design.md, "Columns", and `source_id`.
-NAMES = [
-    "row_id",
-    "source_id",
-    "instruction",
-    "input",
-    "output",
-    "variant",
-    "reflection",
-    "reflect_status",
-    "critique",
-    "oracle_model",
-    "loss_Q_direct",
-    "loss_A_direct",
-    "loss_Q_condition",
-    "loss_A_condition",
-    "ppl_Q_direct",
-    "ppl_A_direct",
-    "ppl_Q_condition",
-    "ppl_A_condition",
-    "ifd_ppl",
-    "rifd_ppl",
-    "ifd_loss",
-    "rifd_loss",
-    "n_tokens_Q",
-    "n_tokens_A",
-    "score_status",
-    "selected",
-    "selected_variant",
-    "select_reason",
-    "prompt",
-    "completion",
-]
+NAMES = {
+    *("row_id", "source_id", "instruction", "input", "output", "variant"),
+    *("reflection", "reflect_status", "critique", "oracle_model"),
+    *("loss_Q_direct", "loss_A_direct", "loss_Q_condition", "loss_A_condition"),
+    *("ppl_Q_direct", "ppl_A_direct", "ppl_Q_condition", "ppl_A_condition"),
+    *("ifd_ppl", "rifd_ppl", "ifd_loss", "rifd_loss", "n_tokens_Q", "n_tokens_A", "score_status"),
+    *("selected", "selected_variant", "select_reason", "prompt", "completion"),
+}
 # Scores that are designed and that no stage makes yet.
 PLANNED = {"selectit_token", "selectit_sentence", "selectit_model"}
 
@@ -46,7 +22,7 @@ PLANNED = {"selectit_token", "selectit_sentence", "selectit_model"}
 def test_columns_are_those_of_the_design():
     names = [column.name for column in schema.ALL_COLUMNS]
     assert len(names) == len(set(names))
-    assert set(names) - PLANNED == set(NAMES)
+    assert set(names) - PLANNED == NAMES
 
 
 @pytest.mark.parametrize("column", schema.ALL_COLUMNS, ids=lambda column: column.name)

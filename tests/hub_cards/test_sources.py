@@ -54,9 +54,7 @@ class TestFindSource:
         write_records(tmp_path, records)
         assert find_source(str(tmp_path)) == Source("folder", str(tmp_path), records[1].fingerprint)
 
-    @pytest.mark.parametrize(
-        "location", ["no/such/file.jsonl", "rows.jsonl", "./user/name", "/no/such/folder", "a/b/c"]
-    )
+    @pytest.mark.parametrize("location", ["no/file.jsonl", "rows.jsonl", "./user/name", "/no/such/folder", "a/b/c"])
     def test_missing_path_is_named(self, location, complaint, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
         message = complaint(find_source, location)

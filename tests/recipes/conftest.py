@@ -62,4 +62,4 @@ def quickstart_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many threads as the smallest machine has, so that runs of one test session are comparable."""
-    monkeypatch.setenv("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+    monkeypatch.setenv("OMP_NUM_THREADS", str(min(int(os.environ.get("OMP_NUM_THREADS", 2)), os.cpu_count() or 1)))

@@ -50,8 +50,8 @@ def test_an_input_stands_on_the_line_below_the_instruction(kind):
         {"role": "system", "content": system},
         {
             "role": "user",
-            "content": "[Instruction]\nSort these.\n3\n1\n2\n\n[The Start of Answer]\n1, 2, 3\n\n[The End of Answer]\n\n"
-            "[System]\n" + criteria + "\n\n",
+            "content": "[Instruction]\nSort these.\n3\n1\n2\n\n[The Start of Answer]\n1, 2, 3\n\n"
+            "[The End of Answer]\n\n[System]\n" + criteria + "\n\n",
         },
     ]
 
@@ -60,7 +60,7 @@ def test_braces_and_format_characters_of_the_user_stay_as_they_are():
     texts = ("Use {answer} and {{0}} and %s", 'json: {"a": 1} {criteria!r:>10}', "f'{x}' }{ %(name)s $HOME \\n")
     user = load_prompts()["response"].messages(*texts)[1]["content"]
     assert user == (
-        "[Instruction]\nUse {answer} and {{0}} and %s\njson: {\"a\": 1} {criteria!r:>10}\n\n"
+        '[Instruction]\nUse {answer} and {{0}} and %s\njson: {"a": 1} {criteria!r:>10}\n\n'
         "[The Start of Answer]\nf'{x}' }{ %(name)s $HOME \\n\n\n[The End of Answer]\n\n"
         "[System]\n" + RESPONSE_CRITERIA + "\n\n"
     )
