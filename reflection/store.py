@@ -14,6 +14,7 @@ from reflection.oracles.base import Completion
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x52544653  # "RTFS": marks the file as ours
+BUSY_SECONDS = 60  # how long to wait for another process that is writing
 _TABLE = """
 CREATE TABLE IF NOT EXISTS completions (
     key TEXT PRIMARY KEY, request TEXT NOT NULL, text TEXT NOT NULL, finish_reason TEXT, model TEXT,
@@ -35,7 +36,7 @@ class CompletionStore:
     def __init__(self, path: str) -> None:
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self.connection = sqlite3.connect(path, timeout=60)
+            self.connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
             self._open()
         except (sqlite3.DatabaseError, OSError) as error:
             raise BadInputError(f"--store {path}: cannot be used as a completion store ({error})") from error
@@ -47,12 +48,24 @@ class CompletionStore:
         version = self.connection.execute("PRAGMA user_version").fetchone()[0]
         if tables and (application != APPLICATION_ID or version != SCHEMA_VERSION):
             raise sqlite3.DatabaseError("it is a SQLite file of another kind or version")
-        self.connection.execute("PRAGMA journal_mode=WAL")
+        self._write_ahead()
         self.connection.execute("PRAGMA synchronous=FULL")
         with self.connection:
             self.connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             self.connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             self.connection.execute(_TABLE)
+
+    def _write_ahead(self) -> None:
+        """Switch to the write-ahead log. SQLite itself does not wait here while another process opens the store."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self.connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     @staticmethod
     def key(request: dict[str, Any]) -> str:
