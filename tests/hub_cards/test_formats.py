@@ -59,6 +59,11 @@ READ = {
         "sharegpt conversations",
         Pair("Hi", "", "Yo", more_turns=True),
     ),
+    "sharegpt-two-questions-in-a-row": (
+        {"conversations": turns(("human", "Hi"), ("human", "Hello?"), ("gpt", "Yo"))},
+        "sharegpt conversations",
+        Pair("Hi", "", "Yo", more_turns=True),
+    ),
     "sharegpt-late-system-is-not-of-the-first-exchange": (
         {"conversations": turns(("human", "Hi"), ("gpt", "Yo"), ("system", "Stop."))},
         "sharegpt conversations",

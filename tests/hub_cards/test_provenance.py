@@ -213,6 +213,10 @@ class TestApplyStep:
         rows = Dataset.from_dict({"row_id": list("abcd"), "text": ["", "", "xyz", ""]})
         assert [row["length"] for row in measure(tmp_path, Measure(), rows, shard_rows=2)] == [None, None, 3.0, None]
 
+    def test_column_that_is_null_in_every_row_keeps_its_type(self, tmp_path):
+        rows = Dataset.from_dict({"row_id": list("abc"), "text": [""] * 3})
+        assert [row["length"] for row in measure(tmp_path, Measure(), rows, shard_rows=2)] == [None] * 3
+
     def test_no_rows_give_no_rows_with_the_columns(self, tmp_path):
         function = Measure()
         assert measure(tmp_path / "work", function, ROWS.select([])) == []

@@ -157,6 +157,10 @@ class TestFiles:
             "columns_not_carried": ["language", "source"],
         }
 
+    def test_columns_that_are_carried_are_not_noted(self, tmp_path):
+        notes = load_rows(DataArguments(write(tmp_path / "d.json", ALPACA))).notes
+        assert notes["columns_not_carried"] == []
+
 
 class TestSourceId:
     @pytest.mark.parametrize(

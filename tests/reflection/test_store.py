@@ -3,6 +3,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,7 @@ def test_the_key_does_not_depend_on_the_order_of_fields_nor_on_the_process():
 
 KILLED_WRITER = """
 import sys
+import threading
 from reflection.oracles import Completion
 from reflection.store import CompletionStore
 
@@ -183,6 +185,50 @@ def test_processes_that_make_and_fill_one_store_at_once_do_not_disturb_each_othe
         store = CompletionStore(str(tmp_path / f"{trial}.sqlite"))
         found = [store.get({"writer": w, "number": n}).text for w in range(3) for n in range(5)]
         assert found == [f"{w} {n}" for w in range(3) for n in range(5)]
+
+
+@pytest.mark.parametrize("statement", range(1, 10))
+def test_a_store_that_another_process_makes_while_we_open_it_is_taken_as_it_is(path, monkeypatch, statement):
+    """The other process comes in right before the `statement`-th statement of ours."""
+    connect = sqlite3.connect
+    executed = 0
+
+    class Interrupted(sqlite3.Connection):
+        def execute(self, *arguments):
+            nonlocal executed
+            executed += 1
+            if executed == statement:
+                with monkeypatch.context() as patch:
+                    patch.setattr(sqlite3, "connect", connect)
+                    CompletionStore(str(path)).put(request(seed=1), Completion("theirs"), 0.1)
+            return super().execute(*arguments)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **kwargs: connect(*args, **kwargs, factory=Interrupted))
+    store = CompletionStore(str(path))
+    store.put(request(seed=2), Completion("ours"), 0.1)
+    assert executed >= statement
+    assert store.get(request(seed=1)).text == "theirs"
+    assert store.get(request(seed=2)).text == "ours"
+
+
+def test_opening_waits_while_another_process_holds_the_file(path):
+    """SQLite's own busy timeout does not cover the change to the write-ahead log."""
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.5, other.rollback)
+    release.start()
+    CompletionStore(str(path)).put(request(), Completion("x"), 0.1)
+    release.join()
+    assert CompletionStore(str(path)).get(request()).text == "x"
+
+
+def test_opening_does_not_wait_for_ever(path, monkeypatch):
+    monkeypatch.setattr("reflection.store.BUSY_SECONDS", 0.2)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(BadInputError, match="database is locked"):
+        CompletionStore(str(path))
+    other.rollback()
 
 
 def test_two_open_stores_see_each_others_answers(path):

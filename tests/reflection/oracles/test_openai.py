@@ -1,0 +1,485 @@
+import json
+import logging
+import runpy
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from hub_cards.errors import BadInputError
+from reflection.config import ReflectConfig
+from reflection.oracles import Completion, OracleRequest, make_oracle
+from reflection.oracles import openai as oracle_module
+from reflection.oracles.openai import OpenAIOracle
+from reflection.store import CompletionStore
+
+KEY = "sk-test-3f9a-do-not-write-me-anywhere"
+AT_ONCE = {"retry-after-ms": "1"}
+
+
+def chat(text, finish_reason="stop", **changes) -> dict:
+    """The body of a normal answer."""
+    message = {"role": "assistant", "content": text}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "oracle-1-2026-05-01",
+        "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+        **changes,
+    }
+
+
+def failure(message: str) -> dict:
+    return {"error": {"message": message, "type": "error", "param": None, "code": None}}
+
+
+def normal(question, times):
+    return 200, chat(f"answer to {question}"), {}
+
+
+def always(status, body, headers=None):
+    def answer(question, times):
+        return status, body, headers or {}
+
+    return answer
+
+
+class Endpoint:
+    """A chat endpoint on the loopback that answers by `answer(question, times_asked)` → (status, body, headers)."""
+
+    def __init__(self) -> None:
+        self.answer = normal
+        self.requests: list[dict] = []
+        self.paths: set[str] = set()
+        self.keys: set[str] = set()
+        self.in_flight = self.peak = 0
+        self.lock = threading.Lock()
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 20
+
+            def log_message(self, *arguments) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                endpoint.handle(self)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # a client that goes away is no error of the endpoint
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def handle(self, handler: BaseHTTPRequestHandler) -> None:
+        body = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
+        question = body["messages"][-1]["content"]
+        with self.lock:
+            self.requests.append(body)
+            self.paths.add(handler.path)
+            self.keys.add(handler.headers["authorization"])
+            self.in_flight += 1
+            self.peak = max(self.peak, self.in_flight)
+            times = self.questions().count(question)
+        try:
+            status, answer, headers = self.answer(question, times)
+        finally:
+            with self.lock:
+                self.in_flight -= 1
+        raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        handler.send_response(status)
+        for name, value in {"content-type": "application/json", "content-length": str(len(raw)), **headers}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(raw)
+
+    def questions(self) -> list[str]:
+        return [body["messages"][-1]["content"] for body in self.requests]
+
+
+@pytest.fixture
+def endpoint():
+    served = Endpoint()
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """A key; no proxy, no other endpoint; nothing can take long."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(oracle_module, "TIMEOUT_SECONDS", 20)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CompletionStore:
+    return CompletionStore(str(tmp_path / "completions.sqlite"))
+
+
+@pytest.fixture
+def oracle(endpoint, store) -> OpenAIOracle:
+    return make(endpoint, store)
+
+
+def make(endpoint, store, concurrency: int = 4, max_tokens: int = 64, model: str = "oracle-1") -> OpenAIOracle:
+    return OpenAIOracle(model, store, endpoint.url, concurrency, max_tokens)
+
+
+def request(question, attempt: int = 0) -> OracleRequest:
+    messages = [{"role": "system", "content": "Be picky."}, {"role": "user", "content": str(question)}]
+    return OracleRequest(f"row-{question}", None, "reflect_response", messages, attempt)
+
+
+def stored_texts(store: CompletionStore) -> list[str]:
+    return [text for (text,) in store.connection.execute("SELECT text FROM completions ORDER BY created_at")]
+
+
+class TestNormalAnswers:
+    def test_an_answer_comes_with_who_wrote_it_how_it_ended_and_what_it_cost(self, endpoint, oracle):
+        assert oracle.complete([request("why")]) == [
+            Completion("answer to why", "stop", None, "oracle-1-2026-05-01", 11, 7, from_store=False)
+        ]
+        assert endpoint.paths == {"/v1/chat/completions"}
+        assert endpoint.keys == {f"Bearer {KEY}"}
+
+    def test_what_is_sent_is_the_papers_sampling_and_nothing_else(self, endpoint, oracle):
+        oracle.complete([request("why")])
+        assert endpoint.requests == [
+            {
+                "model": "oracle-1",
+                "messages": [{"role": "system", "content": "Be picky."}, {"role": "user", "content": "why"}],
+                "temperature": 0,
+                "top_p": 1,
+                "max_tokens": 64,
+                "seed": 0,
+            }
+        ]
+
+    def test_answers_come_in_the_order_of_the_requests_however_they_arrive(self, endpoint, oracle):
+        def answer(question, times):
+            time.sleep(0.05 if question == "0" else 0)
+            return 200, chat(f"answer to {question}"), {}
+
+        endpoint.answer = answer
+        found = oracle.complete([request(number) for number in range(8)])
+        assert [completion.text for completion in found] == [f"answer to {number}" for number in range(8)]
+
+    def test_nothing_to_ask_asks_nothing(self, endpoint, oracle):
+        assert oracle.complete([]) == []
+        assert endpoint.requests == []
+
+    def test_an_answer_that_stopped_for_length_says_so_now_and_from_the_store(self, endpoint, oracle):
+        endpoint.answer = always(200, chat("[Better Answer] The mo", "length"))
+        (fresh,) = oracle.complete([request("why")])
+        (stored,) = oracle.complete([request("why")])
+        assert (fresh.text, fresh.finish_reason, fresh.from_store) == ("[Better Answer] The mo", "length", False)
+        assert (stored.text, stored.finish_reason, stored.from_store) == ("[Better Answer] The mo", "length", True)
+
+    def test_a_local_server_may_leave_usage_and_model_out(self, endpoint, oracle):
+        endpoint.answer = always(200, chat("yes", usage=None, model=None))
+        assert oracle.complete([request("why")]) == [Completion("yes", "stop", None, "oracle-1", None, None)]
+
+    def test_an_empty_text_is_an_answer(self, endpoint, oracle, store):
+        endpoint.answer = always(200, chat(""))
+        (found,) = oracle.complete([request("why")])
+        assert (found.text, found.error) == ("", None)
+        assert stored_texts(store) == [""]
+
+    def test_hostile_text_arrives_as_it_was_written(self, endpoint, oracle):
+        text = "é😀\u2028\x00 {x} [End] '\";\r\n\t"
+        endpoint.answer = always(200, chat(text))
+        assert [oracle.complete([request("why")])[0].text for _ in range(2)] == [text, text]
+
+    def test_half_a_surrogate_pair_does_not_cost_the_answer(self, endpoint, oracle, store):
+        raw = json.dumps(chat("half \ud83d, whole \U0001f600"), ensure_ascii=True).encode()
+        endpoint.answer = always(200, raw)
+        (found,) = oracle.complete([request("why")])
+        assert found.text == "half ?, whole \U0001f600"
+        assert stored_texts(store) == [found.text]
+
+
+class TestConcurrency:
+    @pytest.mark.parametrize("concurrency", [2, 4])
+    def test_as_many_requests_as_allowed_are_in_flight_and_no_more(self, endpoint, store, concurrency):
+        together = threading.Barrier(concurrency, timeout=10)
+
+        def answer(question, times):
+            together.wait()  # fewer in flight than `concurrency` would wait for ever
+            time.sleep(0.02)  # more in flight than `concurrency` would be seen
+            return 200, chat("yes"), {}
+
+        endpoint.answer = answer
+        found = make(endpoint, store, concurrency).complete([request(number) for number in range(12)])
+        assert [completion.text for completion in found] == ["yes"] * 12
+        assert endpoint.peak == concurrency
+
+    def test_a_concurrency_of_one_asks_one_after_the_other(self, endpoint, store):
+        def answer(question, times):
+            time.sleep(0.01)
+            return 200, chat("yes"), {}
+
+        endpoint.answer = answer
+        make(endpoint, store, concurrency=1).complete([request(number) for number in range(6)])
+        assert endpoint.peak == 1
+        assert endpoint.questions() == ["0", "1", "2", "3", "4", "5"]
+
+
+class TestStore:
+    def test_answers_from_the_store_are_not_asked_again(self, endpoint, store, tmp_path):
+        make(endpoint, store).complete([request(number) for number in range(3)])
+        assert len(endpoint.requests) == 3
+        later = make(endpoint, CompletionStore(str(tmp_path / "completions.sqlite")))
+        found = later.complete([request(number) for number in range(5)])
+        assert sorted(endpoint.questions()) == ["0", "1", "2", "3", "4"]
+        assert [completion.text for completion in found] == [f"answer to {number}" for number in range(5)]
+        assert [completion.from_store for completion in found] == [True, True, True, False, False]
+        assert (found[0].model, found[0].prompt_tokens, found[0].completion_tokens) == ("oracle-1-2026-05-01", 11, 7)
+
+    def test_a_second_attempt_is_a_request_of_its_own_with_another_seed(self, endpoint, oracle):
+        def numbered(question, times):
+            return 200, chat(f"answer {times}"), {}
+
+        endpoint.answer = numbered
+        found = [oracle.complete([request("why", attempt)])[0].text for attempt in (0, 1, 0, 1)]
+        assert found == ["answer 1", "answer 2", "answer 1", "answer 2"]
+        assert [body["seed"] for body in endpoint.requests] == [0, 1]
+
+    def test_another_model_or_length_limit_is_another_request_and_another_endpoint_is_not(self, endpoint, store):
+        make(endpoint, store).complete([request("why")])
+        make(endpoint, store, model="oracle-2").complete([request("why")])
+        make(endpoint, store, max_tokens=128).complete([request("why")])
+        assert len(endpoint.requests) == 3
+        moved = OpenAIOracle("oracle-1", store, "http://127.0.0.1:1/v1", concurrency=1, max_tokens=64)
+        assert moved.complete([request("why")])[0].text == "answer to why"
+
+    def test_an_answer_is_in_the_store_before_the_others_have_arrived(self, endpoint, store, tmp_path):
+        seen = []
+
+        def answer(question, times):
+            if question == "last":
+                other = CompletionStore(str(tmp_path / "completions.sqlite"))
+                seen.extend(stored_texts(other))
+            return 200, chat(f"answer to {question}"), {}
+
+        endpoint.answer = answer
+        make(endpoint, store, concurrency=1).complete([request("first"), request("second"), request("last")])
+        assert seen == ["answer to first", "answer to second"]
+
+
+class TestRowsThatFail:
+    @pytest.mark.parametrize("status", [429, 500, 503, 408, 409])
+    def test_a_passing_failure_is_asked_again(self, endpoint, oracle, store, status):
+        def answer(question, times):
+            if question == "1" and times < 3:
+                return status, failure("slow down"), AT_ONCE
+            return 200, chat(f"answer to {question}"), {}
+
+        endpoint.answer = answer
+        found = oracle.complete([request(number) for number in range(3)])
+        assert [completion.text for completion in found] == ["answer to 0", "answer to 1", "answer to 2"]
+        assert [completion.error for completion in found] == [None, None, None]
+        assert sorted(endpoint.questions()) == ["0", "1", "1", "1", "2"]
+        assert len(stored_texts(store)) == 3
+
+    @pytest.mark.parametrize("status", [429, 500, 503])
+    def test_a_lasting_failure_is_that_rows_error_and_no_others(self, endpoint, oracle, store, monkeypatch, status):
+        monkeypatch.setattr(oracle_module, "MAX_RETRIES", 1)
+
+        def answer(question, times):
+            if question == "1":
+                return status, failure("out of order"), AT_ONCE
+            return 200, chat(f"answer to {question}"), {}
+
+        endpoint.answer = answer
+        found = oracle.complete([request(number) for number in range(3)])
+        assert [completion.text for completion in found] == ["answer to 0", None, "answer to 2"]
+        assert "out of order" in found[1].error
+        assert sorted(endpoint.questions()) == ["0", "1", "1", "2"]
+        assert sorted(stored_texts(store)) == ["answer to 0", "answer to 2"]
+
+    def test_retries_are_bounded(self, endpoint, oracle, monkeypatch):
+        monkeypatch.setattr(oracle_module, "MAX_RETRIES", 3)
+        endpoint.answer = always(500, failure("out of order"), AT_ONCE)
+        oracle.complete([request("why")])
+        assert len(endpoint.requests) == 4
+
+    @pytest.mark.parametrize("status", [400, 422])
+    def test_a_request_that_the_endpoint_refuses_is_that_rows_error_and_not_repeated(self, endpoint, oracle, status):
+        def answer(question, times):
+            if question == "1":
+                return status, failure("context length exceeded"), AT_ONCE
+            return 200, chat(f"answer to {question}"), {}
+
+        endpoint.answer = answer
+        found = oracle.complete([request(number) for number in range(3)])
+        assert [completion.text for completion in found] == ["answer to 0", None, "answer to 2"]
+        assert "context length exceeded" in found[1].error
+        assert sorted(endpoint.questions()) == ["0", "1", "2"]
+
+    @pytest.mark.parametrize(
+        ("body", "headers"),
+        [
+            (chat(None), {}),
+            (chat("x", choices=[]), {}),
+            (chat("x", choices=None), {}),
+            (chat("x", choices=[None]), {}),
+            (chat("x", choices=[{"index": 0, "finish_reason": "stop"}]), {}),
+            (chat([{"type": "text", "text": "x"}]), {}),
+            ({"id": "x"}, {}),
+            (["x"], {}),
+            (b"{broken", {}),
+            (b"", {}),
+            (b"<html>Welcome</html>", {"content-type": "text/html"}),
+        ],
+        ids=[
+            "null content",
+            "no choices",
+            "null choices",
+            "a null choice",
+            "no message",
+            "content in parts",
+            "nothing of a chat completion",
+            "a list",
+            "broken JSON",
+            "an empty body",
+            "a web page",
+        ],
+    )
+    def test_an_answer_without_text_is_that_rows_error_and_asked_again_next_time(
+        self, endpoint, oracle, store, monkeypatch, body, headers
+    ):
+        monkeypatch.setattr(oracle_module, "MAX_RETRIES", 0)
+        endpoint.answer = lambda question, times: (200, body, headers) if question == "1" else normal(question, times)
+        found = oracle.complete([request(number) for number in range(3)])
+        assert [completion.text for completion in found] == ["answer to 0", None, "answer to 2"]
+        assert found[1].error
+        assert sorted(stored_texts(store)) == ["answer to 0", "answer to 2"]
+        endpoint.answer = normal
+        assert oracle.complete([request(1)])[0].text == "answer to 1"
+
+    def test_an_endpoint_that_is_not_there_is_an_error_of_every_row(self, store, monkeypatch):
+        monkeypatch.setattr(oracle_module, "MAX_RETRIES", 0)
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+            url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+            found = OpenAIOracle("oracle-1", store, url, 2, 64).complete([request(1), request(2)])
+        assert [completion.text for completion in found] == [None, None]
+        assert all(completion.error for completion in found)
+        assert stored_texts(store) == []
+
+
+class TestWhatNoRetryCanMend:
+    @pytest.mark.parametrize(
+        ("status", "named"),
+        [
+            (401, ["OPENAI_API_KEY", "401"]),
+            (403, ["OPENAI_API_KEY", "403"]),
+            (404, ["--oracle_model", "--base_url", "404"]),
+        ],
+    )
+    def test_the_run_stops_with_one_line_and_what_had_arrived_is_in_the_store(self, endpoint, store, status, named):
+        def answer(question, times):
+            if question == "3":
+                return status, failure(f"refused for {KEY}"), {}
+            return 200, chat(f"answer to {question}"), {}
+
+        endpoint.answer = answer
+        oracle = make(endpoint, store, concurrency=1)
+        with pytest.raises(BadInputError) as error:
+            oracle.complete([request(number) for number in range(6)])
+        message = str(error.value)
+        assert message.startswith("--oracle openai: ")
+        assert all(word in message for word in named)
+        assert "\n" not in message
+        assert KEY not in message
+        assert stored_texts(store) == ["answer to 0", "answer to 1", "answer to 2"]
+        assert endpoint.questions().count("3") == 1  # not repeated
+        assert "5" not in endpoint.questions()  # one more may have been under way, but the rest is not gone on with
+
+        endpoint.answer = normal
+        found = oracle.complete([request(number) for number in range(6)])
+        assert [completion.from_store for completion in found] == [True, True, True, False, False, False]
+        assert [endpoint.questions().count(number) for number in "0123"] == [1, 1, 1, 2]
+
+    def test_many_refusals_at_once_are_one_error(self, endpoint, store, caplog, capsys):
+        endpoint.answer = always(401, failure("no"))
+        with pytest.raises(BadInputError, match="OPENAI_API_KEY"):
+            make(endpoint, store, concurrency=8).complete([request(number) for number in range(40)])
+        assert len(endpoint.requests) <= 16
+        assert "never retrieved" not in caplog.text + capsys.readouterr().err
+
+    @pytest.mark.parametrize("value", [None, ""], ids=["unset", "empty"])
+    def test_without_a_key_nothing_starts(self, store, monkeypatch, value):
+        monkeypatch.delenv("OPENAI_API_KEY")
+        if value is not None:
+            monkeypatch.setenv("OPENAI_API_KEY", value)
+        with pytest.raises(BadInputError) as error:
+            OpenAIOracle("oracle-1", store, None, 4, 64)
+        assert "OPENAI_API_KEY" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def reflection_config(endpoint: Endpoint, tmp_path: Path) -> ReflectConfig:
+    data = tmp_path / "rows.jsonl"
+    records = [{"instruction": f"Question {n}?", "input": "", "output": f"Answer {n}."} for n in range(3)]
+    data.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return ReflectConfig(
+        dataset=str(data),
+        output_dir=str(tmp_path / "run/reflect"),
+        oracle="openai",
+        oracle_model="oracle-1",
+        base_url=endpoint.url,
+        store=str(tmp_path / "run/completions.sqlite"),
+        concurrency=2,
+        max_tokens=64,
+    )
+
+
+class TestWholeStage:
+    def test_the_key_is_written_nowhere_and_the_settings_that_matter_are(
+        self, endpoint, root, tmp_path, caplog, capfd, monkeypatch
+    ):
+        caplog.set_level(logging.DEBUG)
+        monkeypatch.setattr(oracle_module, "MAX_RETRIES", 0)
+
+        def answer(question, times):
+            if "Question 2" in question:
+                return 500, failure("out of order"), AT_ONCE
+            if "[Better Answer]" in question:
+                return 200, chat("Short. [Better Answer] Better. [End]"), {}
+            return 200, chat("Vague. [New Instruction] New? [End] [New Answer] Yes. [End]"), {}
+
+        endpoint.answer = answer
+        runpy.run_path(str(root / "recipes/reflect.py"))["main"](reflection_config(endpoint, tmp_path))
+        assert endpoint.keys == {f"Bearer {KEY}"}
+        files = [file for file in tmp_path.rglob("*") if file.is_file()]
+        names = {file.name for file in files}
+        assert {"completions.sqlite", "provenance.json", "dataset_dict.json"} <= names
+        assert [file for file in files if KEY.encode() in file.read_bytes()] == []
+        out, err = capfd.readouterr()
+        assert KEY not in out + err + caplog.text
+
+        (record,) = json.loads((tmp_path / "run/reflect/provenance.json").read_text(encoding="utf-8"))
+        assert record["config"]["oracle_model"] == "oracle-1"
+        assert record["config"]["max_tokens"] == 64
+        assert endpoint.url not in json.dumps(record)
+        assert record["counts"]["reflect_status"]["reflect_instruction"] == {"ok": 2, "oracle_error": 1}
+        assert record["counts"]["reflect_status"]["reflect_both"] == {"ok": 2, "parent_not_reflected": 1}
+
+    def test_the_settings_make_the_oracle_that_they_describe(self, endpoint, tmp_path):
+        config = reflection_config(endpoint, tmp_path)
+        oracle = make_oracle(config)
+        assert isinstance(oracle, OpenAIOracle)
+        assert oracle.can_resample is True
+        oracle.complete([request("why")])
+        assert [(body["model"], body["max_tokens"]) for body in endpoint.requests] == [("oracle-1", 64)]
+        assert (tmp_path / "run/completions.sqlite").is_file()
