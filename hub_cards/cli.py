@@ -57,6 +57,20 @@ def parse_config(
     return parsed[0] if isinstance(config_classes, type) else parsed
 
 
+def build_config(config_class: type, values: dict[str, Any]) -> Any:
+    """One of our dataclasses from what `explicit_settings` gave, its types checked; a number for a text is its text.
+
+    Raises:
+        BadInputError: a value has the wrong type or is refused by the dataclass.
+    """
+    hints = typing.get_type_hints(config_class)
+    checked = {}
+    for name, value in values.items():
+        is_text = str in _plain_types(hints[name]) and not isinstance(value, str | list | dict | None)
+        checked[name] = _check_type(name, str(value) if is_text else value, hints[name])
+    return config_class(**checked)
+
+
 def read_yaml(path: str) -> dict[str, Any]:
     """A recipe's mapping of settings.
 
@@ -201,6 +215,8 @@ def run_main(main: Callable[[], None]) -> None:
         fail(str(error), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         fail("interrupted; finished parts are kept, the same command goes on from them", 130)
+    except PermissionError as error:
+        fail(f"{error.filename}: permission denied", EXIT_BAD_INPUT)
     except OSError as error:
         if not is_disk_full(error):
             raise

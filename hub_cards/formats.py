@@ -68,24 +68,28 @@ def _read_nested(record: Record) -> Pair:
 
 
 def _read_turns(turns: object, field: str, role_key: str, text_key: str) -> Pair:
-    """The first exchange of a conversation; a system turn goes before the instruction."""
+    """The first exchange: all turns before the first answer, a system turn first, and that answer."""
     if not isinstance(turns, Iterable) or isinstance(turns, str | Mapping):
         raise FieldError(f"field {field!r} is {_kind(turns)}, not a list of turns")
-    texts: dict[str, str] = {}
-    count = 0
+    asked: dict[str, list[str]] = {"system": [], "user": []}
+    answer: str | None = None
+    more_turns = False
     for number, turn in enumerate(turns):
         if not isinstance(turn, Mapping) or not isinstance(turn.get(role_key), str):
             raise FieldError(f"turn {number} of {field!r} has no {role_key!r}")
         if not isinstance(turn.get(text_key), str):
             raise FieldError(f"{text_key!r} in turn {number} of {field!r} is {_kind(turn.get(text_key))}, not a string")
         role = _role(turn[role_key], field, number)
-        count += role == "user"
-        if "assistant" not in texts and (role != "assistant" or "user" in texts):
-            texts.setdefault(role, turn[text_key])
-    if "user" not in texts or "assistant" not in texts:
+        if role != "assistant" and answer is None:
+            asked[role].append(turn[text_key])
+        elif role == "assistant" and answer is None and asked["user"]:
+            answer = turn[text_key]
+        elif role == "user":
+            more_turns = True
+    if answer is None:
         raise FieldError(f"field {field!r} holds no user turn followed by an assistant turn")
-    instruction = "\n\n".join(texts[role] for role in ("system", "user") if texts.get(role))
-    return Pair(instruction, "", texts["assistant"], more_turns=count > 1)
+    instruction = "\n\n".join(text for text in (*asked["system"], *asked["user"]) if text)
+    return Pair(instruction, "", answer, more_turns)
 
 
 def _role(name: str, field: str, number: int) -> str:

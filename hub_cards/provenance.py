@@ -58,7 +58,7 @@ class StepRecord:
 
 def fingerprint_of(value: Any) -> str:
     """32 hex digits of the sha256 of a JSON value, keys sorted."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

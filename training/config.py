@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hub_cards.cli import explicit_settings, parse_config
+from hub_cards.cli import build_config, explicit_settings, parse_config
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.rows import DataArguments
@@ -59,7 +59,7 @@ def planned_record(argv: Sequence[str] | None = None) -> StepRecord:
         if needed not in settings:
             raise BadInputError(f"--{needed}: is needed")
     own = SftArguments.__dataclass_fields__.keys() & settings.keys()
-    arguments = SftArguments(**{name: settings[name] for name in own})
+    arguments = build_config(SftArguments, {name: settings[name] for name in own})
     inputs = {
         "dataset": arguments.source(),
         "model": find_model(settings["model_name_or_path"], settings.get("model_revision")),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from safetensors import SafetensorError
 from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
@@ -71,7 +73,12 @@ def train(rows: Dataset, sft: SFTConfig, model: ModelConfig, revision: str | Non
     """
     trainer = make_trainer(rows, sft, model, revision)
     outcome = trainer.train(resume_from_checkpoint=get_last_checkpoint(sft.output_dir))
-    trainer.save_model(str(save_to))
+    try:
+        trainer.save_model(str(save_to))
+    except SafetensorError as error:  # it does not say so by its type
+        if "No space left" in str(error):
+            raise OSError(errno.ENOSPC, "No space left on device") from error
+        raise
     return {
         "rows": len(rows),
         "rows_without_room_for_a_completion": None if sft.packing else len(rows) - len(trainer.train_dataset),

@@ -290,7 +290,16 @@ class TestRunMain:
         assert printed.err.count("\n") == 1
         assert printed.err.startswith(words)
 
-    @pytest.mark.parametrize("error", [ValueError("ours"), OSError(errno.EACCES, "no"), KeyError("row_id")])
+    def test_a_file_that_may_not_be_read_is_bad_input(self, capsys):
+        def main():
+            raise PermissionError(errno.EACCES, "no", "theirs.json")
+
+        with pytest.raises(SystemExit) as caught:
+            run_main(main)
+        assert caught.value.code == 2
+        assert capsys.readouterr().err == "error: theirs.json: permission denied\n"
+
+    @pytest.mark.parametrize("error", [ValueError("ours"), OSError(errno.EIO, "no"), KeyError("row_id")])
     def test_defect_keeps_its_traceback(self, error):
         def main():
             raise error

@@ -62,7 +62,7 @@ READ = {
     "sharegpt-two-questions-in-a-row": (
         {"conversations": turns(("human", "Hi"), ("human", "Hello?"), ("gpt", "Yo"))},
         "sharegpt conversations",
-        Pair("Hi", "", "Yo", more_turns=True),
+        Pair("Hi\n\nHello?", "", "Yo"),
     ),
     "sharegpt-late-system-is-not-of-the-first-exchange": (
         {"conversations": turns(("human", "Hi"), ("gpt", "Yo"), ("system", "Stop."))},

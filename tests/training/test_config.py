@@ -30,3 +30,9 @@ def test_without_a_model_or_with_an_unknown_template_one_line_says_so(argv):
         parse_sft([*argv[:2], "--use_cpu", "true", "--bf16", "false"])
     with pytest.raises(BadInputError, match="--template 'alpaka' is unknown; the templates are alpaca, vicuna"):
         parse_sft([*argv, "--template", "alpaka"])
+
+
+def test_wrong_types_are_one_line_when_planning_too(argv):
+    with pytest.raises(BadInputError, match="--limit 'abc': must be int or null"):
+        planned_record([*argv, "--limit", "abc"])
+    assert planned_record([*argv, "--dataset_revision", "1234567"])
