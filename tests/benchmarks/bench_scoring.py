@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_scoring.py
 
 Both score the same rows of the quickstart, all four variants, with the shipped student in float32, interleaved in one
-process on one thread, tokenization included. The figure is the ratio of the medians of own CPU seconds, which other load
-on the machine hardly moves. Writes `tests/benchmarks/results/scoring.json`.
+process on one thread, tokenization included. The figure is the ratio of the medians of own CPU seconds, which other
+load on the machine hardly moves. Writes `tests/benchmarks/results/scoring.json`.
 """
 
 import json
@@ -39,7 +39,9 @@ def rows_of_all_variants() -> dict[str, list[str]]:
     response = reflect_batch(original, "reflect_response", oracle, prompts)
     both = reflect_batch(instruction, "reflect_both", oracle, prompts)
     parts = (original, instruction, response, both)
-    return {key: [part[key][row] for row in range(ROWS) for part in parts] for key in ("instruction", "input", "output")}
+    return {
+        key: [part[key][row] for row in range(ROWS) for part in parts] for key in ("instruction", "input", "output")
+    }
 
 
 @torch.inference_mode()

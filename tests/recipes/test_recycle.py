@@ -1,6 +1,8 @@
+import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,8 +121,6 @@ def test_killed_in_every_stage_it_ends_as_if_undisturbed(root, small_recipe, sma
 
 
 def test_a_changed_setting_redoes_its_stage_and_the_later_ones_only(small_recipe, small_run, script, tmp_path):
-    import shutil
-
     recipe, run = tmp_path / "recipe", tmp_path / "run"
     shutil.copytree(small_recipe, recipe)
     shutil.copytree(small_run, run)
@@ -139,8 +139,6 @@ def test_only_the_stages_asked_for_run(small_recipe, script, tmp_path):
 
 
 def test_a_mistake_in_the_last_yaml_is_reported_before_anything_runs(small_recipe, script, tmp_path):
-    import shutil
-
     for name, line in (("publish", "licence: mit\n"), ("sft", "learning_rat: 0.1\n")):
         recipe = tmp_path / name
         shutil.copytree(small_recipe, recipe)
@@ -156,7 +154,7 @@ def test_a_mistake_in_the_last_yaml_is_reported_before_anything_runs(small_recip
 def test_provenance_tells_every_step_with_its_inputs(small_run):
     records = json.loads((small_run / "publish/model/provenance.json").read_text())
     assert [record["step"] for record in records] == ["reflect", "score", "select", "sft"]
-    for earlier, later in zip(records, records[1:], strict=False):
+    for earlier, later in itertools.pairwise(records):
         assert later["inputs"]["dataset"]["fingerprint"] == earlier["fingerprint"]
     assert records[1]["inputs"]["model"]["location"] == "recipes/quickstart/student"
     assert all(record["libraries"]["datasets"] for record in records)

@@ -26,8 +26,8 @@ def random_spans(vocab: int, count: int = 40) -> list[TargetSpan]:
 def test_every_token_loss_equals_one_at_a_time(random_model, max_batch_tokens):
     model, _ = random_model
     spans = random_spans(model.config.vocab_size)
-    for found, wanted in zip(token_losses(model, spans, max_batch_tokens), map(lambda s: one_by_one(model, s), spans)):
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    for target, found in zip(spans, token_losses(model, spans, max_batch_tokens), strict=True):
+        np.testing.assert_allclose(found, one_by_one(model, target), rtol=1e-5, atol=1e-6)
 
 
 def test_order_and_neighbours_do_not_matter(random_model):
