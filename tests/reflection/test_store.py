@@ -139,6 +139,12 @@ def test_every_answer_whose_put_returned_is_there_after_kill_9(path):
     assert key_count(path) - len(printed) in (0, 1)  # at most the one whose key was still to be printed
 
 
+def test_every_commit_is_synced_so_that_a_power_cut_loses_nothing_either(path):
+    store = CompletionStore(str(path))
+    assert store.connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert store.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 # Forks, all at one signal, so that they open a store that does not exist yet at the same moment.
 WRITERS_AT_ONCE = """
 import os, sys
