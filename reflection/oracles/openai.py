@@ -71,13 +71,18 @@ class OpenAIOracle:
     async def _complete(self, requests: Sequence[OracleRequest]) -> list[Completion]:
         slots = asyncio.Semaphore(self.concurrency)
         client = openai.AsyncOpenAI(base_url=self.base_url, max_retries=MAX_RETRIES, timeout=TIMEOUT_SECONDS)
+        bodies = [self._body(request) for request in requests]
+        keys = [self.store.key(body) for body in bodies]
         async with client:
-            tasks = [asyncio.create_task(self._one(client, slots, self._body(request))) for request in requests]
+            # By key: exact duplicates are asked, and paid for, once.
+            unique = dict(zip(keys, bodies, strict=True))
+            tasks = {key: asyncio.create_task(self._one(client, slots, body)) for key, body in unique.items()}
             try:
-                return list(await asyncio.gather(*tasks))
+                await asyncio.gather(*tasks.values())
             finally:
-                for task in tasks:
+                for task in tasks.values():
                     task.cancel()
+            return [tasks[key].result() for key in keys]
 
     async def _one(self, client: openai.AsyncOpenAI, slots: asyncio.Semaphore, body: dict[str, Any]) -> Completion:
         stored = self.store.get(body)

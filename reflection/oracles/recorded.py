@@ -40,6 +40,8 @@ class RecordedOracle:
 
     def _key(self, record: dict, number: int) -> tuple[str, str]:
         identity = record.get("row_id", record.get("id"))
+        if isinstance(identity, int) and not isinstance(identity, bool):
+            identity = str(identity)  # as the loader of the rows does with an `id`
         for field, value in (
             ("row_id or id", identity),
             *((name, record.get(name)) for name in ("variant", "completion")),

@@ -235,6 +235,11 @@ class TestConcurrency:
 
 
 class TestStore:
+    def test_the_same_question_twice_at_once_is_paid_for_once(self, endpoint, oracle):
+        answers = oracle.complete([request("a"), request("b"), request("a")])
+        assert sorted(endpoint.questions()) == ["a", "b"]
+        assert answers[0] == answers[2] != answers[1]
+
     def test_answers_from_the_store_are_not_asked_again(self, endpoint, store, tmp_path):
         make(endpoint, store).complete([request(number) for number in range(3)])
         assert len(endpoint.requests) == 3

@@ -126,7 +126,7 @@ GOOD = json.dumps(LINE)
     ("line", "named"),
     [
         ('{"variant": "reflect_both", "completion": "x"}', "record 2: row_id or id is None, not a string"),
-        ('{"id": 7, "variant": "reflect_both", "completion": "x"}', "record 2: row_id or id is 7, not a string"),
+        ('{"id": true, "variant": "reflect_both", "completion": "x"}', "record 2: row_id or id is True, not a string"),
         ('{"id": "2", "completion": "x"}', "record 2: variant is None, not a string"),
         ('{"id": "2", "variant": ["reflect_both"], "completion": "x"}', "record 2: variant is ['reflect_both'], not"),
         ('{"id": "2", "variant": "reflect_both"}', "record 2: completion is None, not a string"),
