@@ -4,7 +4,7 @@ from transformers import AutoModelForCausalLM
 
 
 def test_the_script_makes_what_is_shipped(script, quickstart, tmp_path):
-    """One step of it: the tokenizer and the model's shape are the shipped ones, to the byte; the weights take longer."""
+    """One step of it: tokenizer and configuration are the shipped ones to the byte; the weights would take longer."""
     made, shipped = tmp_path / "student", quickstart / "student"
     done = script("quickstart/train_student.py", "--output_dir", made, "--epochs", "1", "--max_steps", "1")
     assert done.returncode == 0, done.stderr
