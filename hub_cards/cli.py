@@ -20,6 +20,7 @@ from hub_cards.errors import BadInputError
 from hub_cards.storage import is_disk_full
 
 EXIT_BAD_INPUT = 2
+EXIT_BROKEN_PIPE = 141
 
 
 class _Parser(TrlParser):
@@ -206,7 +207,7 @@ def run(
 def run_main(main: Callable[[], None]) -> None:
     """Call `main` and end as a script should.
 
-    Exit codes: 2 bad input (one line), 1 the disk is full (one line), 130 interrupted.
+    Exit codes: 2 bad input (one line), 1 the disk is full (one line), 130 interrupted, 141 nobody reads our output.
     """
     datasets.disable_progress_bars()  # theirs are one a shard and one a save; apply_step shows one a stage
     try:
@@ -215,6 +216,9 @@ def run_main(main: Callable[[], None]) -> None:
         fail(str(error), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         fail("interrupted; finished parts are kept, the same command goes on from them", 130)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does: not an error to show
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_BROKEN_PIPE)
     except PermissionError as error:
         fail(f"{error.filename}: permission denied", EXIT_BAD_INPUT)
     except OSError as error:

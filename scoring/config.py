@@ -33,7 +33,7 @@ class ScoreConfig(DataArguments):
     max_batch_tokens: int | None = field(
         default=None,
         metadata={
-            "help": "padded tokens in one forward pass; never changes a result. Default: 2048 on CPU, 16384 on GPU"
+            "help": "padded tokens in one forward pass; never changes a result. Default: 1024 on CPU, 16384 on GPU"
         },
     )
 

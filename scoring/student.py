@@ -12,7 +12,7 @@ from scoring.ifd import Scorer
 from scoring.templates import get_template
 
 # On a CPU the intermediate results of larger batches leave its caches.
-CPU_BATCH_TOKENS = 2048
+CPU_BATCH_TOKENS = 1024
 GPU_BATCH_TOKENS = 16384
 
 
