@@ -12,16 +12,10 @@ from datasets import Dataset, DatasetDict
 from hub_cards.provenance import apply_step
 from hub_cards.schema import REFLECT_COLUMNS, ROW_COLUMNS, features
 from reflection.extract import (
-    EMPTY_COMPLETION,
-    MISSING_ANSWER,
-    MISSING_INSTRUCTION,
-    NOT_APPLICABLE,
     OK,
     ORACLE_ERROR,
     PARENT_NOT_REFLECTED,
-    PLACEHOLDER,
-    REFUSAL,
-    TRUNCATED,
+    REASONS,
     Extraction,
     extract_instruction,
     extract_response,
@@ -36,15 +30,7 @@ SHARD_ROWS = 256
 # The variant whose pair is shown to the oracle.
 PARENTS = {"reflect_instruction": "original", "reflect_response": "original", "reflect_both": "reflect_instruction"}
 # What another sampling seed may mend. An oracle error has had its retries, an unreflected parent is never asked about.
-WORTH_A_SECOND_ASK = {
-    MISSING_INSTRUCTION,
-    MISSING_ANSWER,
-    PLACEHOLDER,
-    NOT_APPLICABLE,
-    REFUSAL,
-    TRUNCATED,
-    EMPTY_COMPLETION,
-}
+WORTH_A_SECOND_ASK = set(REASONS) - {ORACLE_ERROR, PARENT_NOT_REFLECTED}
 
 
 def reflect(
