@@ -82,7 +82,8 @@ def new_folder(output_dir: Path) -> Iterator[Path]:
 def save_result(output_dir: Path, result: DatasetDict, records: list[StepRecord]) -> None:
     """Save a stage's `DatasetDict` (Arrow shards) with its lineage, all or nothing."""
     with new_folder(output_dir) as folder:
-        result.save_to_disk(folder)
+        # Without the explicit number `datasets` writes no shard for an empty part, and then cannot load it.
+        result.save_to_disk(folder, num_shards={name: None if len(rows) else 1 for name, rows in result.items()})
         write_records(folder, records)
 
 

@@ -6,7 +6,7 @@ accelerate launch recipes/score.py --config recipes/quickstart/score.yaml
 
 from pathlib import Path
 
-from hub_cards.cli import run
+from hub_cards.cli import run, say
 from hub_cards.rows import load_variants
 from hub_cards.stages import lineage, run_stage
 from hub_cards.storage import work_dir
@@ -24,6 +24,7 @@ def main(config: ScoreConfig) -> None:
         from scoring.student import load_scorer
 
         state = PartialState(cpu=not torch.accelerator.is_available())
+        say("score", f"{state.num_processes} process(es) on {state.device.type}")
         scorer = load_scorer(config, record.inputs["model"].revision, state.device)
         scored = score_variants(
             load_variants(config), scorer, record.fingerprint, work_dir(Path(config.output_dir)), state

@@ -101,7 +101,7 @@ def extract_instruction(completion: str, finish_reason: str | None = "stop") -> 
     instruction = _without_list_number(completion[question.end() : end])
     output, cut = _answer(completion, answer, finish_reason)
     status = _status(instruction, MISSING_INSTRUCTION, cut)
-    if status in (OK, REFUSAL):  # an instruction may well say "I can't …" in a user's voice; only an answer refuses
+    if status == OK:
         status = _status(output, MISSING_ANSWER, cut)
     return Extraction(status, instruction, output, critique)
 

@@ -167,7 +167,8 @@ class TestFiles:
 
     @pytest.mark.parametrize("path", PYTHON)
     def test_module_is_not_too_long(self, path):
-        assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= 400
+        limit = 500 if path.startswith("tests/") else 400  # a table of cases may be longer than a room of code
+        assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= limit
 
     def test_top_level_holds_what_is_allowed_and_nothing_else(self):
         entries = {name.split("/")[0] for name in TRACKED}
@@ -183,11 +184,12 @@ class TestTests:
 
     @pytest.mark.parametrize("path", [name for name in MIRRORS if Path(name).name != "conftest.py"])
     def test_mirror_the_tree(self, path):
-        """`tests/a/test_b.py` tests `a/b.py` or the package `a/b`."""
+        """`tests/a/test_b.py`, or `tests/a/test_b_topic.py` where there is much to say, tests `a/b.py` or package."""
         folder, name = Path(path).relative_to("tests").parent, Path(path).stem
         assert name.startswith("test_")
-        source = folder / name.removeprefix("test_")
-        assert f"{source}.py" in SOURCES or f"{source}/__init__.py" in SOURCES
+        words = name.removeprefix("test_").split("_")
+        sources = [folder / "_".join(words[:count]) for count in range(1, len(words) + 1)]
+        assert any(f"{source}.py" in SOURCES or f"{source}/__init__.py" in SOURCES for source in sources)
 
     @pytest.mark.parametrize("folder", sorted({"/".join(name.split("/")[:2]) for name in TESTS if name.count("/") > 1}))
     def test_folders_are_those_of_the_tree(self, folder):

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 
+from reflection.extract import extract_instruction
+
+ROWS = 16
 KEY = "sk-only-in-the-environment-0123456789"
 STUDENT_IN_README = "HuggingFaceTB/SmolLM2-135M"
 ON_THIS_MACHINE = {
@@ -22,18 +25,43 @@ ON_THIS_MACHINE = {
 
 
 @pytest.fixture
-def oracle():
-    """An OpenAI-compatible server that answers both prompts; its `requests` counts them."""
+def rows(quickstart: Path) -> list[dict[str, str]]:
+    """Some real rows, as a user has them."""
+    lines = (quickstart / "data/rows.jsonl").read_text(encoding="utf-8").splitlines()[:ROWS]
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def answers(quickstart: Path, rows) -> dict[tuple[str, bool], str]:
+    """The recorded completions by what they are asked for: the first line of the question, and whether it asks for a
+    new instruction.
+    """
+    lines = (quickstart / "data/completions.jsonl").read_text(encoding="utf-8").splitlines()
+    recorded = {(line["id"], line["variant"]): line["completion"] for line in map(json.loads, lines)}
+    found = {}
+    for row in rows:
+        new_instruction = extract_instruction(recorded[row["id"], "reflect_instruction"]).instruction
+        found[first_line(row["instruction"]), True] = recorded[row["id"], "reflect_instruction"]
+        found[first_line(row["instruction"]), False] = recorded[row["id"], "reflect_response"]
+        found[first_line(new_instruction), False] = recorded[row["id"], "reflect_both"]
+    return found
+
+
+def first_line(text: str) -> str:
+    return text.split("\n")[0]
+
+
+@pytest.fixture
+def oracle(answers):
+    """An OpenAI-compatible server that gives the recorded completions; its `requests` counts them."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
             server.requests += 1
-            wants_instruction = "New Instruction" in asked["messages"][1]["content"]
-            text = "Weak.\n[Better Answer] A better answer, the long one. [End]"
-            if wants_instruction:
-                text = "Vague.\n[New Instruction] Name three red fruits. [End]\n[New Answer] Cherry, apple, plum. [End]"
-            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+            question = asked["messages"][1]["content"]
+            key = first_line(question.removeprefix("[Instruction]\n")), "[New Instruction] your" in question
+            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answers[key]}}
             usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
             reply = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
             body = json.dumps({**reply, "usage": usage}).encode()
@@ -60,9 +88,8 @@ def commands(readme: str) -> list[list[str]]:
     return [shlex.split(line) for line in block.splitlines() if line.startswith("python ")]
 
 
-def test_the_commands_for_ones_own_data_run(root: Path, quickstart: Path, oracle, tmp_path: Path):
+def test_the_commands_for_ones_own_data_run(root: Path, quickstart: Path, oracle, rows, tmp_path: Path):
     (tmp_path / "recipes").symlink_to(root / "recipes")
-    rows = [{"instruction": f"Name {n} fruits.", "output": "Apple."} for n in range(1, 7)]
     (tmp_path / "my_rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     environment = {**os.environ, "OPENAI_API_KEY": KEY}
     url = f"http://127.0.0.1:{oracle.server_port}/v1"
@@ -87,15 +114,13 @@ def test_the_commands_for_ones_own_data_run(root: Path, quickstart: Path, oracle
         *("reflect.py", "score.py", "select_rows.py", "sft.py", "publish.py")
     ]
     run(lines[0])
-    assert oracle.requests == 6 * 3
+    assert oracle.requests == ROWS * 3
     run([*lines[0][:-1], "runs/mine/again"])  # another folder: every answer comes from the store
-    assert oracle.requests == 6 * 3
-    # The rows are too much alike for the bundled student to keep any; without that, there is nothing to train on.
-    lines[2] += ["--require_reflected_response", "false"]
+    assert oracle.requests == ROWS * 3
     for line in lines[1:]:
         run(line)
     selected = load_dataset(str(tmp_path / "runs/mine/publish/dataset"), "selected", split="train")
-    assert selected["prompt"][0].startswith("Below is an instruction that describes a task.")
+    assert selected["prompt"][0].startswith("A chat between a curious user")
     assert KEY not in "".join(
         path.read_text(errors="ignore") for path in (tmp_path / "runs").rglob("*") if path.is_file()
     )

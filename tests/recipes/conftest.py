@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROWS = 20  # in the small recipe: two shards of scoring
+ROWS = 17  # in the small recipe: two shards of scoring
 
 
 def run_script(root: Path, *arguments: str | Path, **kwargs) -> subprocess.CompletedProcess:

@@ -31,7 +31,7 @@ def test_two_processes_give_the_numbers_of_one(root, small_recipe, small_run, tm
     )
     done = launch_two(root, "recipes/score.py", *flags)
     assert done.returncode == 0, done.stderr
-    assert "score on 2 process(es)" in done.stdout + done.stderr
+    assert "[score] 2 process(es) on cpu" in done.stdout
     alone, together = load_from_disk(small_run / "score"), load_from_disk(tmp_path / "s")
     for name in alone:
         a, b = alone[name].to_pandas(), together[name].to_pandas()

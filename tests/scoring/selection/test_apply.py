@@ -1,7 +1,8 @@
 import pytest
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, load_from_disk
 
 from hub_cards.errors import BadInputError
+from hub_cards.storage import save_result
 from scoring.selection.apply import select_rows
 from scoring.selection.selective import select_selective
 
@@ -50,9 +51,10 @@ def test_rows_are_joined_by_row_id_and_keep_their_order(reverse_second):
 def test_a_selection_of_nothing_is_an_empty_data_set_with_its_columns(tmp_path):
     only_bad = DatasetDict(original=variant("original", {"a": (1.5, 0.2)}))
     result, _ = select_rows(only_bad, select_selective)
-    result.save_to_disk(tmp_path / "nothing")
-    assert len(result["selected"]) == 0
-    assert "select_reason" in result["selected"].column_names
+    save_result(tmp_path / "nothing", result, [])
+    selected = load_from_disk(tmp_path / "nothing")["selected"]
+    assert len(selected) == 0
+    assert "select_reason" in selected.column_names
 
 
 def test_unscored_or_unequal_variants_are_refused():
