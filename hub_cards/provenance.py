@@ -117,6 +117,7 @@ def apply_step(
     Args:
         key: the step's fingerprint, plus a name where one step maps several data sets.
         features: of the result; explicit, because a first batch of nulls would fix the wrong type.
+        description: what the progress bar says; without one there is none.
         rank, world_size: this process computes the shards `rank, rank + world_size, …`.
 
     Returns:
@@ -129,7 +130,8 @@ def apply_step(
     work_dir.mkdir(parents=True, exist_ok=True)
     starts = range(0, len(dataset), shard_rows)
     done = []
-    with tqdm(total=len(dataset), desc=description, unit="row", disable=None) as progress:
+    hidden = None if description and rank == 0 else True  # None: shown on a terminal, not in a log file
+    with tqdm(total=len(dataset), desc=description, unit="row", disable=hidden) as progress:
         for number, start in enumerate(starts):
             rows = dataset.select(range(start, min(start + shard_rows, len(dataset))))
             if number % world_size == rank:

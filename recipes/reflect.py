@@ -5,11 +5,12 @@ python recipes/reflect.py --config recipes/quickstart/reflect.yaml
 
 from pathlib import Path
 
-from hub_cards.cli import run
+from hub_cards.cli import run, say
 from hub_cards.rows import load_rows
 from hub_cards.stages import lineage, run_stage
 from hub_cards.storage import work_dir
 from reflection.config import ReflectConfig
+from reflection.extract import ORACLE_ERROR
 from reflection.oracles import make_oracle
 from reflection.prompts import load_prompts
 from reflection.reflect import reflect
@@ -28,6 +29,13 @@ def main(config: ReflectConfig) -> None:
             key=record.fingerprint,
             work_dir=work_dir(Path(config.output_dir)),
         )
+        unanswered = sum(statuses.get(ORACLE_ERROR, 0) for statuses in counts["reflect_status"].values())
+        if unanswered:
+            say(
+                "reflect",
+                f"warning: {unanswered} request(s) got no answer, their parent rows stay; to ask for them again remove "
+                f"{config.output_dir} and run the same command: what was answered comes from the store",
+            )
         return variants, {**loaded.notes, **counts}
 
     run_stage(config.output_dir, record, lineage(config.dataset), compute)

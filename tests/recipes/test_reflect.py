@@ -12,6 +12,7 @@ def test_a_missing_completion_is_an_oracle_error_of_its_row_only(script, quickst
     flags = ("--dataset", quickstart / "data/rows.jsonl", "--limit", "3", "--oracle", "recorded")
     done = script("reflect.py", *flags, "--recorded_path", path, "--output_dir", tmp_path / "out")
     assert done.returncode == 0, done.stderr
+    assert "warning: 1 request(s) got no answer" in done.stdout
     made = load_from_disk(tmp_path / "out")
     assert made["reflect_instruction"]["reflect_status"][:] == ["oracle_error", "ok", "ok"]
     assert made["reflect_both"]["reflect_status"][:] == ["parent_not_reflected", "ok", "ok"]
