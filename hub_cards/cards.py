@@ -19,9 +19,19 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 
 def write_dataset_card(
-    folder: Path, configs: dict[str, Dataset], records: list[StepRecord], license: str, title: str, notes: str
+    folder: Path,
+    configs: dict[str, Dataset],
+    patterns: dict[str, str],
+    records: list[StepRecord],
+    license: str,
+    title: str,
+    notes: str,
 ) -> None:
-    """Write `README.md` with the metadata by which `load_dataset(folder, config)` finds its files."""
+    """Write `README.md` with the metadata by which `load_dataset(folder, config)` finds its files.
+
+    Args:
+        patterns: for each config the glob pattern of its files, as `write_configs` returns them.
+    """
     rows = max(len(part) for part in configs.values())
     data = DatasetCardData(
         license=license,
@@ -32,7 +42,7 @@ def write_dataset_card(
         configs=[
             {
                 "config_name": name,
-                "data_files": [{"split": "train", "path": f"{name}/train-*.parquet"}],
+                "data_files": [{"split": "train", "path": patterns[name]}],
                 **({"default": True} if name == DEFAULT_CONFIG else {}),
             }
             for name in configs

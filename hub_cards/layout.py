@@ -13,10 +13,13 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from hub_cards.errors import BadInputError
+from hub_cards.provenance import fingerprint_of
 from hub_cards.schema import COLUMNS_BY_NAME, VARIANTS
+from hub_cards.sources import hash_file
 
 MAX_SHARD_BYTES = 500 * 2**20
 DEFAULT_CONFIG = "selected"
+DIGEST_DIGITS = 16
 Batch = dict[str, list[Any]]
 
 
@@ -65,14 +68,24 @@ def _with_columns(rows: Dataset, columns: dict[str, list[Any]]) -> Dataset:
     return concatenate_datasets([rows, Dataset(pa.table(typed))], axis=1)
 
 
-def write_configs(folder: Path, configs: dict[str, Dataset]) -> None:
-    """Write each config as `<config>/train-00000-of-0000N.parquet`."""
+def write_configs(folder: Path, configs: dict[str, Dataset]) -> dict[str, str]:
+    """Write each config as `<config>/train-00000-of-0000N-<digest>.parquet`; return the glob pattern of its files.
+
+    The digest is of the config's content. `load_dataset` caches a local folder by its last name and its card, not by its
+    files: without the digest in the card's patterns, a second run would be answered with the first run's rows.
+    """
+    patterns = {}
     for name, rows in configs.items():
         (folder / name).mkdir()
         shards = max(1, math.ceil(rows.data.nbytes / MAX_SHARD_BYTES))
-        for number in range(shards):
-            path = folder / name / f"train-{number:05d}-of-{shards:05d}.parquet"
+        paths = [folder / name / f"train-{number:05d}-of-{shards:05d}" for number in range(shards)]
+        for number, path in enumerate(paths):
             rows.shard(shards, number).to_parquet(path)
+        digest = fingerprint_of([hash_file(path) for path in paths])[:DIGEST_DIGITS]
+        for path in paths:
+            path.rename(path.with_name(f"{path.name}-{digest}.parquet"))
+        patterns[name] = f"{name}/train-*-{digest}.parquet"
+    return patterns
 
 
 def copy_model(source: Path, target: Path) -> None:

@@ -55,7 +55,9 @@ def locked(output_dir: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise BadInputError(f"--output_dir {output_dir}: another process is writing it right now") from error
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
+        if is_disk_full(error):
+            raise
         raise BadInputError(f"--output_dir {output_dir}: cannot be written ({error.strerror})") from error
     try:
         yield

@@ -31,8 +31,8 @@ def main(config: PublishConfig) -> None:
         with new_folder(output_dir) as folder:
             dataset = folder / "dataset"
             dataset.mkdir()
-            write_configs(dataset, configs)
-            write_dataset_card(dataset, configs, lineage, config.license, config.title, config.notes)
+            patterns = write_configs(dataset, configs)
+            write_dataset_card(dataset, configs, patterns, lineage, config.license, config.title, config.notes)
             write_records(dataset, lineage)
             if "sft" in record.inputs:
                 copy_model(config.stage_folder("sft"), folder / "model")

@@ -30,6 +30,9 @@ def main(config: ScoreConfig) -> None:
             load_variants(config), scorer, record.fingerprint, work_dir(Path(config.output_dir)), state
         )
         state.destroy_process_group()
+        for name, means in scored[1].get("statistics", {}).items():
+            if means["ifd_ppl"] is None:
+                say("score", f"warning: no row of {name} has an IFD, see score_status; is --max_length too small?")
         return scored
 
     run_stage(config.output_dir, record, lineage(config.dataset), compute)

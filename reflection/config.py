@@ -40,6 +40,8 @@ class ReflectConfig(DataArguments):
         super().__post_init__()
         if self.oracle not in ORACLES:
             raise BadInputError(f"--oracle {self.oracle!r} is unknown; the oracles are {', '.join(ORACLES)}")
+        if not isinstance(self.variants, list):
+            raise BadInputError(f"--variants {self.variants!r}: must be a list")
         for variant in self.variants:
             if variant not in REFLECTED_VARIANTS:
                 raise BadInputError(

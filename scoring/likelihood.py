@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hub_cards.errors import BadInputError
+
 HEAD_CHUNK = 256  # logits are made for so many target positions at a time, never for a whole batch
 
 
@@ -78,7 +80,17 @@ def token_losses(model: PreTrainedModel, spans: Sequence[TargetSpan], max_batch_
     Returns:
         One float32 array of length `n_scored` a span, in nats; empty where nothing is left to score. Values may be NaN
         or infinite where the model's are.
+
+    Raises:
+        BadInputError: a token id is beyond the model's embeddings.
     """
+    n_embeddings = model.get_input_embeddings().weight.shape[0]
+    highest = max((max(span.ids) for span in spans if span.ids), default=0)
+    if highest >= n_embeddings:
+        raise BadInputError(
+            f"the tokenizer gives the token id {highest}, the model has only {n_embeddings} embeddings: "
+            "--model_name_or_path holds a tokenizer and a model that do not belong together"
+        )
     plain_head = has_plain_head(model)
     unique = sorted({span for span in spans if span.n_scored}, key=lambda span: (len(span.ids), span.ids, span.start))
     found: dict[TargetSpan, np.ndarray] = {}

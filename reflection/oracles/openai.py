@@ -103,6 +103,8 @@ class OpenAIOracle:
         completion = self._completion(response)
         if completion.error is None:
             self.store.put(body, completion, time.monotonic() - started)
+        else:
+            logger.warning("no answer: %s", completion.error)
         return completion
 
     def _completion(self, response: openai.types.chat.ChatCompletion) -> Completion:

@@ -18,7 +18,8 @@ def configs(scored, selection):
 
 
 def dataset_card(folder, configs, records, license="cc-by-nc-4.0", title="A title", notes="Some notes."):
-    write_dataset_card(folder, configs, records, license, title, notes)
+    patterns = {name: f"{name}/train-*.parquet" for name in configs}
+    write_dataset_card(folder, configs, patterns, records, license, title, notes)
     return DatasetCard.load(folder / "README.md")
 
 

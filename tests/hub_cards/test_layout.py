@@ -1,6 +1,7 @@
 """What is published, and that stock `load_dataset` reads it back as it was."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,8 @@ def published(tmp_path, lineage):
     def publish(configs: dict[str, Dataset]):
         folder = tmp_path / "published"
         folder.mkdir()
-        write_configs(folder, configs)
-        write_dataset_card(folder, configs, lineage, "cc-by-nc-4.0", "Title", "Notes.")
+        patterns = write_configs(folder, configs)
+        write_dataset_card(folder, configs, patterns, lineage, "cc-by-nc-4.0", "Title", "Notes.")
         return lambda *name: load_dataset(str(folder), *name, split="train", cache_dir=str(tmp_path / "cache"))
 
     return publish
@@ -136,8 +137,10 @@ class TestReadBack:
         load = published({"selected": rows, "original": rows.select(range(3)).flatten_indices()})
         folder = tmp_path / "published"
         names = sorted(path.name for path in (folder / "selected").iterdir())
-        assert names == [f"train-{number:05d}-of-00004.parquet" for number in range(4)]
-        assert [path.name for path in (folder / "original").iterdir()] == ["train-00000-of-00001.parquet"]
+        assert [name[:20] for name in names] == [f"train-{number:05d}-of-00004" for number in range(4)]
+        assert len({name[20:] for name in names}) == 1
+        (only,) = (folder / "original").iterdir()
+        assert only.name.startswith("train-00000-of-00001-")
         assert load("selected").to_list() == rows.to_list()
 
     def test_rows_picked_out_of_a_larger_set(self, published):
@@ -171,6 +174,19 @@ class TestCopyModel:
 
 
 def test_shard_names_are_those_that_the_card_points_to(tmp_path):
-    write_configs(tmp_path, {"selected": Dataset.from_dict({"row_id": ["a"]})})
+    patterns = write_configs(tmp_path, {"selected": Dataset.from_dict({"row_id": ["a"]})})
     (path,) = tmp_path.rglob("*.parquet")
-    assert re.fullmatch(r"selected/train-\d{5}-of-\d{5}\.parquet", str(path.relative_to(tmp_path)))
+    assert re.fullmatch(r"selected/train-\d{5}-of-\d{5}-[0-9a-f]{16}\.parquet", str(path.relative_to(tmp_path)))
+    assert list(tmp_path.glob(patterns["selected"])) == [path]
+
+
+def test_a_second_run_is_never_answered_with_the_first_ones_rows(tmp_path, lineage):
+    """`datasets` caches a local folder by its last name and its card; the runs share one cache here, as a user's do."""
+    for run, ids in (("one", ["a", "b"]), ("two", ["c", "d"]), ("two", ["e", "f"])):
+        folder = tmp_path / run / "dataset"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        configs = {"selected": Dataset.from_dict({"row_id": ids})}
+        write_dataset_card(folder, configs, write_configs(folder, configs), lineage, "mit", "Title", "")
+        loaded = load_dataset(str(folder), "selected", split="train", cache_dir=str(tmp_path / "cache"))
+        assert loaded["row_id"][:] == ids

@@ -27,3 +27,13 @@ def test_only_the_variants_asked_for_and_their_parents_are_made(script, quicksta
     done = script("reflect.py", *flags, "--output_dir", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert list(load_from_disk(tmp_path / "out")) == ["original", "reflect_response"]
+
+
+def test_an_oracle_that_answers_nothing_is_refused_and_nothing_is_saved(script, quickstart, tmp_path):
+    path = tmp_path / "completions.jsonl"
+    path.write_text('{"id": "another", "variant": "reflect_both", "completion": "x"}\n')
+    flags = ("--dataset", quickstart / "data/rows.jsonl", "--limit", "3", "--oracle", "recorded")
+    done = script("reflect.py", *flags, "--recorded_path", path, "--output_dir", tmp_path / "out")
+    assert done.returncode == 2
+    assert "not one of 6 requests was answered" in done.stderr
+    assert not (tmp_path / "out").exists()

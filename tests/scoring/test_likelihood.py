@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from hub_cards.errors import BadInputError
 from scoring.likelihood import TargetSpan, encode_spans, has_plain_head, token_losses
 
 
@@ -51,6 +52,13 @@ def test_nothing_to_score_gives_an_empty_array(random_model):
     losses = token_losses(model, [span([], 0), span([5], 0), span([5, 6], 2), span([5, 6], 1)], 64)
     assert [len(values) for values in losses] == [0, 0, 0, 1]
     assert token_losses(model, [], 64) == []
+
+
+def test_a_tokenizer_that_is_not_the_models_is_refused(random_model):
+    model, _ = random_model
+    rows = model.get_input_embeddings().weight.shape[0]
+    with pytest.raises(BadInputError, match=f"token id {rows}, the model has only {rows} embeddings"):
+        token_losses(model, [span([1, rows], 1)], 64)
 
 
 def test_heads_that_cap_their_logits_are_noticed(random_model, request):
