@@ -69,10 +69,10 @@ def _with_columns(rows: Dataset, columns: dict[str, list[Any]]) -> Dataset:
 
 
 def write_configs(folder: Path, configs: dict[str, Dataset]) -> dict[str, str]:
-    """Write each config as `<config>/train-00000-of-0000N-<digest>.parquet`; return the glob pattern of its files.
+    """Write each config as `<config>/train-<shard>-of-<shards>-<digest>.parquet`; return the patterns of the files.
 
-    The digest is of the config's content. `load_dataset` caches a local folder by its last name and its card, not by its
-    files: without the digest in the card's patterns, a second run would be answered with the first run's rows.
+    The digest is of the config's content. `load_dataset` caches a local folder by its last name and its card, not by
+    its files: without the digest in the card's patterns, a second run would be answered with the first run's rows.
     """
     patterns = {}
     for name, rows in configs.items():
