@@ -1,7 +1,6 @@
 # Each target sets up what it needs: a virtual environment in .venv with the tested versions of constraints.txt.
 PYTHON ?= python3
-# A machine without a GPU can spare itself the CUDA packages:
-#   make quickstart PIP_FLAGS="--index-url https://download.pytorch.org/whl/cpu --extra-index-url https://pypi.org/simple"
+# Passed to pip, for instance the index of PyTorch's CPU build:
 PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
