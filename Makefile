@@ -1,6 +1,6 @@
 # Each target sets up what it needs: a virtual environment in .venv with the tested versions of constraints.txt.
 PYTHON ?= python3
-# Passed to pip, for instance the index of PyTorch's CPU build:
+# Passed to pip, to name the index of a CPU build of PyTorch for instance.
 PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
