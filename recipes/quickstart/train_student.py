@@ -2,7 +2,7 @@
 
     python recipes/quickstart/train_student.py --output_dir recipes/quickstart/student
 
-About 30 minutes on 2 CPU cores. It sees the 2,015 rows of `data/student_rows.jsonl` and none of the 96 rows that the
+About 35 minutes on 2 CPU cores. It sees the 2,015 rows of `data/student_rows.jsonl` and none of the 96 rows that the
 quickstart recycles. Each row is read as a base model might meet it: the response alone, the instruction alone, the
 response after its instruction and the instruction after its response, so that all four losses mean something.
 """
