@@ -17,7 +17,7 @@ from datasets import Dataset, DatasetDict
 from hub_cards.errors import BadInputError
 from hub_cards.formats import FieldError, Format, Pair, detect_format
 from hub_cards.schema import ROW_COLUMNS, VARIANTS, features
-from hub_cards.sources import Source, find_source, looks_like_hub_id, read_file_records
+from hub_cards.sources import Source, find_source, read_file_records
 from hub_cards.storage import load_folder
 
 ROW_ID_DIGITS = 16
@@ -180,7 +180,6 @@ def _hub_records(arguments: DataArguments, source: Source) -> Iterable[dict[str,
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
 
-    assert looks_like_hub_id(arguments.dataset)
     try:
         return load_dataset(
             arguments.dataset, arguments.dataset_config, split=arguments.dataset_split, revision=source.revision

@@ -25,7 +25,6 @@ EMPTY_INSTRUCTION = "empty_instruction"
 TARGET_TRUNCATED = "target_truncated"
 TARGET_LOST = "target_lost"
 ERROR = "error"
-STATUSES = (OK, TARGET_TRUNCATED, EMPTY_OUTPUT, EMPTY_INSTRUCTION, TARGET_LOST, ERROR)
 LOSS_KEYS = ("Q_direct", "A_direct", "Q_condition", "A_condition")
 RATIOS = {"ifd": ("A_condition", "A_direct"), "rifd": ("Q_condition", "Q_direct")}
 
@@ -95,9 +94,9 @@ def encode_row_spans(
     spans: dict[str, list[TargetSpan]] = {}
     for side, targets in (("Q", questions), ("A", outputs)):
         limits = [scorer.max_length] * len(targets)
-        context_lengths = count_tokens(scorer.tokenizer, contexts[side])
-        direct_limits = [scorer.max_length - min(length, scorer.max_length) + 1 for length in context_lengths]
         conditional = encode_spans(scorer.tokenizer, contexts[side], targets, limits)
+        # A conditional span starts where its context ends, so its start is the context's length.
+        direct_limits = [scorer.max_length - min(span.start, scorer.max_length) + 1 for span in conditional]
         direct = encode_spans(scorer.tokenizer, [""] * len(targets), targets, direct_limits)
         nothing = TargetSpan((), 0, truncated=False)
         for key, found in ((f"{side}_condition", conditional), (f"{side}_direct", direct)):
