@@ -86,7 +86,10 @@ def load_rows(arguments: DataArguments) -> LoadedRows:
     Raises:
         BadInputError: the source is missing, unreadable, empty, of no accepted format, or a field is no string.
     """
-    source = arguments.source()
+    return _load(arguments, arguments.source())
+
+
+def _load(arguments: DataArguments, source: Source) -> LoadedRows:
     if source.kind == "folder":
         dataset = _pick(load_folder(Path(arguments.dataset)), arguments)
         return LoadedRows(_head(dataset, arguments.limit), {})
@@ -99,8 +102,9 @@ def load_rows(arguments: DataArguments) -> LoadedRows:
 
 def load_variants(arguments: DataArguments) -> DatasetDict:
     """Every variant of a folder saved by a stage; any other data is the one variant `original`."""
-    if find_source(arguments.dataset, arguments.dataset_revision).kind != "folder":
-        return DatasetDict(original=load_rows(arguments).dataset)
+    source = arguments.source()
+    if source.kind != "folder":
+        return DatasetDict(original=_load(arguments, source).dataset)
     saved = load_folder(Path(arguments.dataset))
     names = [arguments.dataset_config] if arguments.dataset_config else [name for name in VARIANTS if name in saved]
     if not names:
