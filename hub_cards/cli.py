@@ -16,9 +16,10 @@ import datasets
 import yaml
 from trl import TrlParser
 
-from hub_cards.errors import BadInputError
+from hub_cards.errors import BadInputError, StoppedError
 from hub_cards.storage import is_disk_full
 
+EXIT_STOPPED = 1
 EXIT_BAD_INPUT = 2
 EXIT_BROKEN_PIPE = 141
 
@@ -207,13 +208,16 @@ def run(
 def run_main(main: Callable[[], None]) -> None:
     """Call `main` and end as a script should.
 
-    Exit codes: 2 bad input (one line), 1 the disk is full (one line), 130 interrupted, 141 nobody reads our output.
+    Exit codes: 2 bad input (one line), 1 stopped before its end or the disk is full (one line), 130 interrupted, 141
+    nobody reads our output.
     """
     datasets.disable_progress_bars()  # theirs are one a shard and one a save; apply_step shows one a stage
     try:
         main()
     except BadInputError as error:
         fail(str(error), EXIT_BAD_INPUT)
+    except StoppedError as error:
+        fail(str(error), EXIT_STOPPED)
     except KeyboardInterrupt:
         fail("interrupted; finished parts are kept, the same command goes on from them", 130)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does: not an error to show
@@ -224,7 +228,7 @@ def run_main(main: Callable[[], None]) -> None:
     except OSError as error:
         if not is_disk_full(error):
             raise
-        fail("the disk is full; finished parts are kept: free some space and run the same command again", 1)
+        fail("the disk is full; finished parts are kept: free some space and run the same command again", EXIT_STOPPED)
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -40,7 +40,7 @@ class PublishConfig:
         for name in PUBLISHED_STAGES:
             records = read_records(self.stage_folder(name))
             if records:
-                inputs[name] = Source("folder", str(self.stage_folder(name)), records[-1].fingerprint)
+                inputs[name] = Source("folder", str(self.stage_folder(name)), records[-1].result_fingerprint)
             elif name != "sft":
                 raise BadInputError(f"--folder {self.folder}: holds no finished {name}")
         config = {"license": self.license, "title": self.title, "notes": self.notes}

@@ -1,9 +1,9 @@
-"""The one exception that a user is meant to read."""
+"""The two exceptions that a user is meant to read: a script prints their one line. All others keep their traceback."""
 
 
 class BadInputError(Exception):
-    """The user's input cannot be used.
+    """The user's input cannot be used: the message names the value, where it stands and what to do. Exit code 2."""
 
-    The message is one line that names the value, where it stands and what to do; a script prints it and exits with
-    code 2. Everything else that is raised is a defect of ours and keeps its traceback.
-    """
+
+class StoppedError(Exception):
+    """The run stopped before its end and kept what it has: the message says why and how to go on. Exit code 1."""

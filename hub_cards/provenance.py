@@ -35,6 +35,8 @@ class StepRecord:
         counts: what came out, as the step counted it.
         libraries: the versions it ran with.
         seconds: how long it took; for a resumed step, its last run.
+        result: digest of what came out, where inputs and configuration do not settle it (an oracle's answers).
+        unfinished: rows that another run of the same command may still mend.
     """
 
     step: str
@@ -44,6 +46,8 @@ class StepRecord:
     counts: dict[str, Any] = field(default_factory=dict)
     libraries: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None
+    result: str | None = None
+    unfinished: int = 0
 
     @property
     def fingerprint(self) -> str:
@@ -51,15 +55,28 @@ class StepRecord:
         inputs = {role: source.fingerprint for role, source in self.inputs.items()}
         return fingerprint_of([self.step, self.version, self.config, inputs])
 
-    def finished(self, counts: Mapping[str, Any], seconds: float) -> StepRecord:
-        """The same record with what came out."""
-        return replace(self, counts=dict(counts), libraries=library_versions(), seconds=round(seconds, 1))
+    @property
+    def result_fingerprint(self) -> str:
+        """What identifies the result for the step that reads it."""
+        return self.fingerprint if self.result is None else fingerprint_of([self.fingerprint, self.result])
+
+    def finished(self, counts: Mapping[str, Any], seconds: float, **outcome: Any) -> StepRecord:
+        """The same record with what came out; `outcome` may give `result` and `unfinished`."""
+        return replace(self, counts=dict(counts), libraries=library_versions(), seconds=round(seconds, 1), **outcome)
 
 
 def fingerprint_of(value: Any) -> str:
     """32 hex digits of the sha256 of a JSON value, keys sorted."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def digest_of(dataset: Dataset) -> str:
+    """32 hex digits of the sha256 of all values of a data set, whatever shards it lies in."""
+    digest = hashlib.sha256(json.dumps(dataset.column_names).encode())
+    for batch in dataset.iter(1000):
+        digest.update(json.dumps(batch, sort_keys=True).encode())
+    return digest.hexdigest()[:32]
 
 
 def library_versions() -> dict[str, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 from datasets import Dataset, DatasetDict
@@ -19,6 +19,7 @@ from hub_cards.formats import FieldError, Format, Pair, detect_format
 from hub_cards.schema import ROW_COLUMNS, VARIANTS, features
 from hub_cards.sources import Source, find_source, read_file_records
 from hub_cards.storage import load_folder
+from hub_cards.where import rows_that_pass
 
 ROW_ID_DIGITS = 16
 
@@ -80,24 +81,58 @@ def number_duplicates(ids: Iterable[str]) -> list[str]:
     return unique
 
 
-def load_rows(arguments: DataArguments) -> LoadedRows:
+def load_rows(arguments: DataArguments, where: Sequence[str] = ()) -> LoadedRows:
     """Load base rows from a file, a folder saved by a stage or the Hub.
+
+    Args:
+        where: conditions on the source's columns (`hub_cards.where`); `limit` counts the rows that pass.
 
     Raises:
         BadInputError: the source is missing, unreadable, empty, of no accepted format, or a field is no string.
     """
-    return _load(arguments, arguments.source())
+    return _load(arguments, arguments.source(), where)
 
 
-def _load(arguments: DataArguments, source: Source) -> LoadedRows:
+def _load(arguments: DataArguments, source: Source, where: Sequence[str] = ()) -> LoadedRows:
     if source.kind == "folder":
         dataset = _pick(load_folder(Path(arguments.dataset)), arguments)
+        if where:
+            dataset = dataset.select(rows_that_pass(where, _columns_of(dataset, arguments), len(dataset)))
         return LoadedRows(_head(dataset, arguments.limit), {})
     if source.kind == "file":
         records: Iterable[dict[str, Any]] = read_file_records(Path(arguments.dataset))
     else:
         records = _hub_records(arguments, source)
+    if where:
+        records = _records_that_pass(list(records), where, arguments)
     return parse_records(records, arguments.dataset, arguments.limit)
+
+
+def _columns_of(dataset: Dataset, arguments: DataArguments) -> Callable[[str], list[Any]]:
+    def values(column: str) -> list[Any]:
+        if column not in dataset.column_names:
+            _no_such_column(column, dataset.column_names, arguments)
+        return dataset[column][:]
+
+    return values
+
+
+def _records_that_pass(
+    records: list[dict[str, Any]], where: Sequence[str], arguments: DataArguments
+) -> list[dict[str, Any]]:
+    def values(column: str) -> list[Any]:
+        if records and not any(column in record for record in records):
+            _no_such_column(column, records[0], arguments)
+        return [record.get(column) for record in records]
+
+    return [records[position] for position in rows_that_pass(where, values, len(records))]
+
+
+def _no_such_column(column: str, known: Iterable[str], arguments: DataArguments) -> NoReturn:
+    raise BadInputError(
+        f"--where: {arguments.dataset} has no column {column!r}; it has {', '.join(known)}. IFD and the other scores "
+        "come from recipes/score.py: give the folder that it saved as --dataset"
+    )
 
 
 def load_variants(arguments: DataArguments) -> DatasetDict:

@@ -21,7 +21,7 @@ class Source:
     Attributes:
         kind: `file`, `folder` (saved by a stage) or `hub`.
         location: the path or Hub id as the user gave it.
-        fingerprint: changes whenever the content does: file hash, step fingerprint or commit.
+        fingerprint: changes whenever the content does: file hash, fingerprint of a step's result, or commit.
         revision: the commit a Hub id was resolved to, else null.
     """
 
@@ -115,7 +115,7 @@ def _folder_fingerprint(folder: Path) -> str:
     records = read_records(folder)
     if not records:
         raise BadInputError(f"--dataset {folder}: the folder was not saved by a stage (it has no provenance.json)")
-    return records[-1].fingerprint
+    return records[-1].result_fingerprint
 
 
 def read_file_records(path: Path) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from datasets import DatasetDict
 
 from hub_cards.cli import is_main_process, say
-from hub_cards.provenance import StepRecord, read_records
+from hub_cards.provenance import StepRecord, digest_of, fingerprint_of, read_records
 from hub_cards.storage import check_output_dir, is_up_to_date, locked, save_result
 
 
@@ -51,13 +51,15 @@ def run_stage(
     record: StepRecord,
     earlier: list[StepRecord],
     compute: Callable[[], tuple[DatasetDict, dict[str, Any]]],
+    settled: bool = True,
 ) -> None:
     """Run a stage whose result is a `DatasetDict`: skip it when up to date, else compute and save it atomically.
 
     Args:
         earlier: the lineage of the input.
         compute: returns the result and its counts for the record; called by every process of a launcher, and what the
-            main one returns is saved.
+            main one returns is saved. A count named `unfinished` is the rows that another run may still mend.
+        settled: whether inputs and configuration settle the result; else the record keeps its digest.
     """
     folder = Path(output_dir)
     with stage(folder, record) as needed:
@@ -68,5 +70,7 @@ def run_stage(
         result, counts = compute()
         if not is_main_process():
             return
-        save_result(folder, result, [*earlier, record.finished(counts, time.monotonic() - started)])
+        digest = None if settled else fingerprint_of({name: digest_of(part) for name, part in result.items()})
+        outcome = {"result": digest, "unfinished": counts.pop("unfinished", 0)}
+        save_result(folder, result, [*earlier, record.finished(counts, time.monotonic() - started, **outcome)])
         say(record.step, f"saved {', '.join(f'{name} {len(rows)}' for name, rows in result.items())} rows in {folder}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from datasets import DatasetDict, load_from_disk
 from filelock import FileLock, Timeout
@@ -16,9 +18,9 @@ from hub_cards.provenance import PROVENANCE_FILE, StepRecord, read_records, writ
 
 
 def is_up_to_date(output_dir: Path, record: StepRecord) -> bool:
-    """Whether `output_dir` already holds the result of exactly this step on exactly these inputs."""
+    """Whether `output_dir` already holds the finished result of exactly this step on exactly these inputs."""
     records = read_records(output_dir)
-    return bool(records) and records[-1].fingerprint == record.fingerprint
+    return bool(records) and records[-1].fingerprint == record.fingerprint and not records[-1].unfinished
 
 
 def check_output_dir(output_dir: Path, step: str) -> None:
@@ -103,3 +105,28 @@ def load_folder(folder: Path) -> DatasetDict:
 def is_disk_full(error: OSError) -> bool:
     """Whether an error means that the disk (or the user's quota) is used up."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def new_file(path: Path, flag: str) -> Iterator[IO[str]]:
+    """A text file to write, beside `path`; on leaving without an exception it takes that place.
+
+    Raises:
+        BadInputError: there is one already, or the folder cannot be written.
+    """
+    if path.exists():
+        raise BadInputError(f"{flag} {path}: exists; choose another name or remove it")
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise BadInputError(f"{flag} {path}: cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)

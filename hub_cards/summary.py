@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hub_cards.provenance import StepRecord, read_records
-from hub_cards.tables import as_text, branch_table, reason_table, statistics_table, status_table
+from hub_cards.tables import as_text, branch_table, reason_table, statistics_table, status_table, usage_line
 
 
 def summarize(run_folder: Path, stages: list[str]) -> str:
@@ -19,9 +19,9 @@ def summarize(run_folder: Path, stages: list[str]) -> str:
 def _section(name: str, record: StepRecord) -> str:
     if name == "reflect":
         table = status_table(record, "reflect_status", "variant")
-        return (
-            f"Reflection: {record.counts['rows']} rows, pairs extracted from the oracle's completions\n{as_text(table)}"
-        )
+        title = f"Reflection: {record.counts['rows']} rows, pairs extracted from the oracle's completions"
+        cost = [usage_line(record).replace("`", "")] if record.counts.get("usage") else []
+        return "\n".join([title, as_text(table), *cost])
     if name == "score":
         statuses = as_text(status_table(record, "score_status", "variant"))
         return f"Scores: status of the rows\n{statuses}\n\n{as_text(statistics_table(record))}"

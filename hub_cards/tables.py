@@ -38,6 +38,24 @@ def status_table(record: StepRecord, column: str, label: str) -> Table:
     ]
 
 
+def usage_line(reflect: StepRecord) -> str:
+    """What the oracle's answers took, in one sentence: completions, tokens and, where a price is known, dollars."""
+    usage = reflect.counts["usage"]
+    line = (
+        f"Made from {usage['completions']:,} completions of `{reflect.config['oracle_model']}`: "
+        f"{usage['prompt_tokens']:,} tokens in, {usage['completion_tokens']:,} tokens out"
+    )
+    if usage["without_usage"]:
+        line += f" ({usage['without_usage']:,} completions came without a count)"
+    if "cost_usd" not in usage:
+        return f"{line}."
+    price = usage["usd_per_million_tokens"]
+    return (
+        f"{line}, ${usage['cost_usd']:,.2f} at ${price['input']:g} in and ${price['output']:g} out per million tokens "
+        f"({price['source']}; answers of the batch service at its price)."
+    )
+
+
 def branch_table(select: StepRecord) -> Table:
     """Header and one line a branch: how many rows it won, how many of them were kept."""
     branches = select.counts["branches"]

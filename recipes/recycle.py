@@ -6,6 +6,7 @@ python recipes/recycle.py recipes/quickstart --output_dir runs/quickstart
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -121,10 +122,22 @@ def up_to_date(name: str, argv: list[str], run_folder: Path) -> bool:
 
 
 def launch(name: str, command: list[str]) -> None:
-    """Run one stage as its own process; a failing one ends the run with its exit code."""
+    """Run one stage as its own process; a failing one ends the run with its exit code.
+
+    A stage that a signal has killed ends it with 128 plus the signal's number, as a shell would.
+    """
     started = time.monotonic()
-    code = subprocess.run(command, check=False).returncode
+    process = subprocess.Popen(command)
+    # Ctrl-C reaches the stage as well, and the stage knows what it must finish: wait for it instead of killing it.
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+    }
+    code = process.wait()
+    for number, handler in before.items():
+        signal.signal(number, handler)
     if code != 0:
+        code = 128 - code if code < 0 else code
         fail(
             f"{name} ended with exit code {code}; the finished stages are kept: the same command goes on from here",
             code,

@@ -1,56 +1,65 @@
 """Reflect: an oracle criticises and rewrites every row; the pairs it wrote are extracted.
 
 python recipes/reflect.py --config recipes/quickstart/reflect.yaml
+python recipes/reflect.py --dataset rows.jsonl --oracle openai --oracle_model gpt-4.1-mini --dry_run
+accelerate launch recipes/reflect.py --dataset rows.jsonl --oracle transformers --oracle_model Qwen/Qwen2.5-7B-Instruct
 """
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
-from hub_cards.cli import run, say
-from hub_cards.errors import BadInputError
+from hub_cards.cli import is_main_process, run
 from hub_cards.rows import load_rows
 from hub_cards.stages import lineage, run_stage
 from hub_cards.storage import work_dir
 from reflection.config import ReflectConfig
-from reflection.extract import OK, ORACLE_ERROR
 from reflection.oracles import make_oracle
+from reflection.oracles.limits import find_limit
+from reflection.outcome import check_outcome
+from reflection.plan import make_plan
 from reflection.prompts import load_prompts
-from reflection.reflect import reflect
+from reflection.reflect import Asking, ask, assemble
+
+RANKS_MAY_DIFFER_BY = timedelta(days=7)  # one rank can have the long answers
 
 
 def main(config: ReflectConfig) -> None:
+    if config.oracle != "transformers" and not is_main_process():
+        return
     record = config.planned_record()
+    asking = Asking(
+        load_prompts(config.prompt_file),
+        structured=config.output_format == "json_schema",
+        limit=find_limit(config),
+        can_resample=config.oracle != "recorded",
+    )
+    if config.dry_run:
+        print(make_plan(load_rows(config, config.where).dataset, config, asking).as_text())
+        return
 
     def compute():
-        parts = work_dir(Path(config.output_dir))
-        if config.oracle != "recorded":  # what was answered is in the store; a part may hold rows that were not
-            shutil.rmtree(parts, ignore_errors=True)
-        loaded = load_rows(config)
-        variants, counts = reflect(
-            loaded.dataset,
-            config.variants,
-            make_oracle(config),
-            load_prompts(config.prompt_file),
-            key=record.fingerprint,
-            work_dir=parts,
-        )
-        statuses = counts["reflect_status"].values()
-        unanswered = sum(status.get(ORACLE_ERROR, 0) for status in statuses)
-        if unanswered and not any(status.get(OK) for status in statuses):
-            raise BadInputError(
-                f"--oracle {config.oracle}: not one of {unanswered} requests was answered; check the oracle "
-                f"({config.base_url or config.recorded_path or 'OpenAI'}) and run the same command again"
-            )
-        if unanswered:
-            say(
-                "reflect",
-                f"warning: {unanswered} request(s) got no answer, their parent rows stay; to ask for them again remove "
-                f"{config.output_dir} and run the same command: what was answered comes from the store",
-            )
-        return variants, {**loaded.notes, **counts}
+        state = None
+        if config.oracle == "transformers":
+            import torch
+            from accelerate import PartialState
 
-    run_stage(config.output_dir, record, lineage(config.dataset), compute)
+            state = PartialState(cpu=not torch.accelerator.is_available(), timeout=RANKS_MAY_DIFFER_BY)
+        rows = load_rows(config, config.where)
+        oracle = make_oracle(config, state)
+        ask(rows.dataset, config.variants, oracle, asking)
+        if state is not None:
+            state.destroy_process_group()
+        if not is_main_process():
+            return None, {}
+        parts = work_dir(Path(config.output_dir))
+        if config.oracle != "recorded":  # the answers are in the store; parts of an earlier run may lack some
+            shutil.rmtree(parts, ignore_errors=True)
+        variants, counts = assemble(rows.dataset, config.variants, oracle, asking, record.fingerprint, parts)
+        return variants, {**rows.notes, **check_outcome(counts, config, oracle)}
+
+    run_stage(config.output_dir, record, lineage(config.dataset), compute, settled=False)
 
 
 if __name__ == "__main__":
-    run(main, ReflectConfig, __doc__)
+    run(main, ReflectConfig, __doc__, every_process=True)

@@ -9,39 +9,42 @@ from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, fingerprint_of
 from hub_cards.rows import DataArguments
 from hub_cards.schema import REFLECTED_VARIANTS
-from hub_cards.sources import Source, hash_file
+from hub_cards.sources import Source, find_model, hash_file
+from hub_cards.where import HELP, parse_condition
+from reflection.oracles.config import OracleArguments
 from reflection.prompts import load_prompts
 
 STEP = "reflect"
-VERSION = 1
-ORACLES = ("recorded", "openai")
+VERSION = 2
+OUTPUT_FORMATS = ("markers", "json_schema")
 
 
 @dataclass
-class ReflectConfig(DataArguments):
+class ReflectConfig(OracleArguments, DataArguments):
     """Ask an oracle to criticise and rewrite every row, and extract the pairs it wrote."""
 
     output_dir: str = field(default="runs/reflect", metadata={"help": "folder for the variants"})
-    oracle: str = field(default="openai", metadata={"help": f"who is asked: {', '.join(ORACLES)}"})
-    oracle_model: str | None = field(default=None, metadata={"help": "model name at the endpoint (openai)"})
-    base_url: str | None = field(default=None, metadata={"help": "OpenAI-compatible endpoint; default: OpenAI itself"})
-    recorded_path: str | None = field(default=None, metadata={"help": "completions, JSONL (recorded)"})
     variants: list[str] = field(
         default_factory=lambda: list(REFLECTED_VARIANTS), metadata={"help": "which variants to make"}
     )
-    prompt_file: str | None = field(default=None, metadata={"help": "YAML with your own oracle prompts"})
-    store: str = field(
-        default="runs/completions.sqlite", metadata={"help": "completion store: answers paid for once are kept here"}
+    where: list[str] = field(
+        default_factory=list, metadata={"help": f"take only rows that pass, in this order: {HELP}".replace("%", "%%")}
     )
-    concurrency: int = field(default=16, metadata={"help": "requests in flight at most (openai)"})
-    max_tokens: int = field(default=2048, metadata={"help": "length limit of an answer (openai)"})
+    prompt_file: str | None = field(default=None, metadata={"help": "YAML with your own oracle prompts"})
+    output_format: str = field(
+        default="markers",
+        metadata={"help": "how the oracle marks its pair: markers, or json_schema where the endpoint supports it"},
+    )
+    dry_run: bool = field(
+        default=False, metadata={"help": "print what would be asked and what it would cost, and ask nothing"}
+    )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.oracle not in ORACLES:
-            raise BadInputError(f"--oracle {self.oracle!r} is unknown; the oracles are {', '.join(ORACLES)}")
-        if not isinstance(self.variants, list):
-            raise BadInputError(f"--variants {self.variants!r}: must be a list")
+        DataArguments.__post_init__(self)
+        OracleArguments.__post_init__(self)
+        for name in ("variants", "where"):
+            if not isinstance(getattr(self, name), list):
+                raise BadInputError(f"--{name} {getattr(self, name)!r}: must be a list")
         for variant in self.variants:
             if variant not in REFLECTED_VARIANTS:
                 raise BadInputError(
@@ -49,12 +52,14 @@ class ReflectConfig(DataArguments):
                 )
         if not self.variants:
             raise BadInputError(f"--variants: name at least one of {', '.join(REFLECTED_VARIANTS)}")
-        if self.oracle == "recorded" and not self.recorded_path:
-            raise BadInputError("--oracle recorded: needs --recorded_path FILE.jsonl")
-        if self.oracle == "openai" and not self.oracle_model:
-            raise BadInputError("--oracle openai: needs --oracle_model NAME")
-        if self.concurrency < 1 or self.max_tokens < 1:
-            raise BadInputError("--concurrency and --max_tokens: must be at least 1")
+        for condition in self.where:
+            parse_condition(condition)
+        if self.output_format not in OUTPUT_FORMATS:
+            raise BadInputError(
+                f"--output_format {self.output_format!r} is unknown; the formats are {', '.join(OUTPUT_FORMATS)}"
+            )
+        if self.output_format == "json_schema" and self.oracle == "transformers":
+            raise BadInputError("--output_format json_schema: is a server's; --oracle transformers knows markers only")
 
     def planned_record(self) -> StepRecord:
         """What a run with these settings would do: inputs resolved, nothing asked yet.
@@ -63,17 +68,50 @@ class ReflectConfig(DataArguments):
             BadInputError: an input is missing.
         """
         inputs = {"dataset": self.source()}
+        prompts = {
+            name: [
+                prompt.system,
+                prompt.structured_criteria if self.output_format == "json_schema" else prompt.criteria,
+            ]
+            for name, prompt in load_prompts(self.prompt_file).items()
+        }
+        config = {
+            **self.view(),
+            "oracle": self.oracle,
+            "variants": [variant for variant in REFLECTED_VARIANTS if variant in self.variants],
+            "prompts": fingerprint_of(prompts),
+            "output_format": self.output_format,
+            "where": self.where or None,
+        }
         if self.oracle == "recorded":
             if not Path(self.recorded_path).is_file():
                 raise BadInputError(f"--recorded_path {self.recorded_path}: there is no such file")
             inputs["completions"] = Source("file", self.recorded_path, hash_file(Path(self.recorded_path)))
-        prompts = {name: [prompt.system, prompt.criteria] for name, prompt in load_prompts(self.prompt_file).items()}
-        asked = {"oracle_model": self.oracle_model, "max_tokens": self.max_tokens} if self.oracle == "openai" else {}
-        config = {
-            **self.view(),
-            "oracle": self.oracle,
-            **asked,
-            "variants": [variant for variant in REFLECTED_VARIANTS if variant in self.variants],
-            "prompts": fingerprint_of(prompts),
+            return StepRecord(STEP, VERSION, config, inputs)
+        config |= {
+            # The Batch API is another way to the same answers.
+            "oracle": "openai" if self.oracle == "openai_batch" else self.oracle,
+            "oracle_model": self.oracle_model,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "oracle_context": self.oracle_context,
+            "oracle_tokenizer": self.oracle_tokenizer if self.oracle_context else None,
         }
+        if self.oracle == "transformers":
+            inputs["oracle"] = find_model(self.oracle_model, self.oracle_revision)
         return StepRecord(STEP, VERSION, config, inputs)
+
+
+@dataclass
+class CompletionsConfig:
+    """Show what a completion store holds, export it to JSONL, or import such a file."""
+
+    store: str = field(default="runs/completions.sqlite", metadata={"help": "the completion store"})
+    export_to: str | None = field(default=None, metadata={"help": "write every completion to this .jsonl file"})
+    import_from: str | None = field(default=None, metadata={"help": "take the completions of this .jsonl file in"})
+
+    def __post_init__(self) -> None:
+        if self.export_to and self.import_from:
+            raise BadInputError("--export_to and --import_from: give one of them")
+        if not self.import_from and not Path(self.store).is_file():
+            raise BadInputError(f"--store {self.store}: there is no such file")

@@ -5,28 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-OK = "ok"
-MISSING_INSTRUCTION = "missing_instruction"
-MISSING_ANSWER = "missing_answer"
-PLACEHOLDER = "placeholder"
-NOT_APPLICABLE = "not_applicable"
-REFUSAL = "refusal"
-TRUNCATED = "truncated"
-EMPTY_COMPLETION = "empty_completion"
-ORACLE_ERROR = "oracle_error"
-PARENT_NOT_REFLECTED = "parent_not_reflected"
-# Why a variant's pair was not adopted. `parent_not_reflected` is ours: without a reflected instruction there is no
-# pair for `reflect_both` to improve, so nothing is asked (and nothing paid).
-REASONS = (
-    MISSING_INSTRUCTION,
+from reflection.statuses import (
+    EMPTY_COMPLETION,
     MISSING_ANSWER,
-    PLACEHOLDER,
+    MISSING_INSTRUCTION,
     NOT_APPLICABLE,
+    OK,
+    PLACEHOLDER,
     REFUSAL,
     TRUNCATED,
-    EMPTY_COMPLETION,
-    ORACLE_ERROR,
-    PARENT_NOT_REFLECTED,
 )
 
 END = re.compile(r"\*\*\[End\]\*\*|\[End\]")
@@ -53,7 +40,7 @@ class Extraction:
     """What one completion gave.
 
     Attributes:
-        status: `ok`, or one of `REASONS`; only with `ok` are the texts to be used.
+        status: `ok`, or one of `statuses.REASONS`; only with `ok` are the texts to be used.
         instruction: None for a response reflection.
         critique: what stands before the first marker; None where there is no marker.
     """
@@ -80,7 +67,8 @@ def _bare_marker(name: str) -> re.Pattern[str]:
 _NEW_INSTRUCTION = (_marker("New Instruction"), _bare_marker("New Instruction"))
 _NEW_ANSWER = (_marker("New Answer"), _bare_marker("New Answer"))
 _BETTER_ANSWER = (_marker("Better Answer"), _bare_marker("Better Answer"))
-_LIST_NUMBER = re.compile(r"(\n[ \t]*|(?<=[.?!])[ \t]+)\d+[.)]$")
+# On the text read backwards: forwards, a search for what only the end can hold takes quadratic time.
+_LIST_NUMBERS = re.compile(r"([.)]\d+([ \t]*\n|[ \t]+(?=[.?!]))\s*)+")
 
 
 def extract_instruction(completion: str, finish_reason: str | None = "stop") -> Extraction:
@@ -93,16 +81,16 @@ def extract_instruction(completion: str, finish_reason: str | None = "stop") -> 
         return Extraction(EMPTY_COMPLETION)
     question = _first(_NEW_INSTRUCTION, completion)
     if question is None:
-        return Extraction(_unmarked(completion, finish_reason, MISSING_INSTRUCTION))
+        return Extraction(status_without_text(completion, finish_reason, MISSING_INSTRUCTION))
     critique = _critique(completion, question)
     answer = _first(_NEW_ANSWER, completion, question.end())
     stops = [pattern.search(completion, question.end()) for pattern in (END, *_NEW_ANSWER)]
     end = min((stop.start() for stop in stops if stop), default=len(completion))
     instruction = _without_list_number(completion[question.end() : end])
     output, cut = _answer(completion, answer, finish_reason)
-    status = _status(instruction, MISSING_INSTRUCTION, cut)
+    status = status_of_text(instruction, MISSING_INSTRUCTION, cut)
     if status == OK:
-        status = _status(output, MISSING_ANSWER, cut)
+        status = status_of_text(output, MISSING_ANSWER, cut)
     return Extraction(status, instruction, output, critique)
 
 
@@ -112,9 +100,9 @@ def extract_response(completion: str, finish_reason: str | None = "stop") -> Ext
         return Extraction(EMPTY_COMPLETION)
     markers = _all(_BETTER_ANSWER, completion)
     if not markers:
-        return Extraction(_unmarked(completion, finish_reason, MISSING_ANSWER))
+        return Extraction(status_without_text(completion, finish_reason, MISSING_ANSWER))
     output, cut = _answer(completion, markers[-1], finish_reason)
-    return Extraction(_status(output, MISSING_ANSWER, cut), None, output, _critique(completion, markers[0]))
+    return Extraction(status_of_text(output, MISSING_ANSWER, cut), None, output, _critique(completion, markers[0]))
 
 
 def _all(patterns: tuple[re.Pattern[str], ...], text: str, start: int = 0) -> list[re.Match[str]]:
@@ -131,8 +119,10 @@ def _critique(completion: str, marker: re.Match[str]) -> str | None:
 
 
 def _without_list_number(text: str) -> str:
-    """Drop the number of the next list item; "World War 2." keeps its own."""
-    return _LIST_NUMBER.sub("", "\n" + text.rstrip()).strip()
+    """Drop the number of the next list item, also where it is repeated; "World War 2." keeps its own."""
+    backwards = f"\n{text.strip()}"[::-1]
+    numbers = _LIST_NUMBERS.match(backwards)
+    return backwards[numbers.end() if numbers else 0 :][::-1].strip()
 
 
 def _answer(completion: str, marker: re.Match[str] | None, finish_reason: str | None) -> tuple[str, bool]:
@@ -144,7 +134,8 @@ def _answer(completion: str, marker: re.Match[str] | None, finish_reason: str | 
     return text.strip(), finish_reason == "length" and stop is None
 
 
-def _status(text: str, if_missing: str, cut: bool) -> str:
+def status_of_text(text: str, if_missing: str, cut: bool) -> str:
+    """What one extracted text is worth; `cut`: the oracle was cut off in it."""
     if cut:
         return TRUNCATED
     if not text:
@@ -157,7 +148,8 @@ def _status(text: str, if_missing: str, cut: bool) -> str:
     return REFUSAL if REFUSAL_PATTERN.match(text) else OK
 
 
-def _unmarked(completion: str, finish_reason: str | None, otherwise: str) -> str:
+def status_without_text(completion: str, finish_reason: str | None, otherwise: str) -> str:
+    """Why a completion, not blank, holds nothing in the asked format."""
     if finish_reason == "length":
         return TRUNCATED
     return REFUSAL if REFUSAL_PATTERN.match(completion) else otherwise

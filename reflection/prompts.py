@@ -18,15 +18,31 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class ReflectionPrompt:
-    """One oracle prompt: who the oracle is, and what it is asked about a pair (arXiv 2310.11716, Figures 3 and 4)."""
+    """One oracle prompt: who the oracle is, and what it is asked about a pair (arXiv 2310.11716, Figures 3 and 4).
 
+    Attributes:
+        structured_criteria: the criteria for a structured output; None where the user's file has none.
+    """
+
+    kind: str
     system: str
     criteria: str
+    structured_criteria: str | None
 
-    def messages(self, instruction: str, input: str, output: str) -> Messages:
-        """The chat request for one pair; the input, where there is one, stands on a line below the instruction."""
+    def messages(self, instruction: str, input: str, output: str, *, structured: bool = False) -> Messages:
+        """The chat request for one pair; the input, where there is one, stands on a line below the instruction.
+
+        Args:
+            structured: ask for a JSON object (see `structured.RESPONSE_FORMATS`) instead of markers.
+
+        Raises:
+            BadInputError: `structured`, and the prompt file has no criteria for it.
+        """
+        criteria = self.structured_criteria if structured else self.criteria
+        if criteria is None:
+            raise BadInputError(f"--prompt_file has no `structured_criteria` for {self.kind!r}: add them to the file")
         question = f"{instruction}\n{input}" if input else instruction
-        user = USER_TURN.format(question=question, answer=output, criteria=self.criteria)
+        user = USER_TURN.format(question=question, answer=output, criteria=criteria)
         return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
 
 
@@ -34,7 +50,8 @@ def load_prompts(path: str | None = None) -> dict[str, ReflectionPrompt]:
     """The prompts `instruction` and `response` of a YAML file; the published ones by default.
 
     Raises:
-        BadInputError: the file cannot be read, lacks one of them, or one lacks `system` or `criteria`.
+        BadInputError: the file cannot be read, lacks one of them, or one lacks `system` or `criteria` or holds
+            something else than texts.
     """
     try:
         content = read_yaml(path or str(PUBLISHED_PROMPTS))
@@ -45,5 +62,8 @@ def load_prompts(path: str | None = None) -> dict[str, ReflectionPrompt]:
         entry = content.get(name)
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("system", "criteria")):
             raise BadInputError(f"--prompt_file {path}: {name!r} must hold the texts `system` and `criteria`")
-        prompts[name] = ReflectionPrompt(entry["system"], entry["criteria"])
+        structured = entry.get("structured_criteria")
+        if not isinstance(structured, str | None):
+            raise BadInputError(f"--prompt_file {path}: `structured_criteria` of {name!r} must be a text")
+        prompts[name] = ReflectionPrompt(name, entry["system"], entry["criteria"], structured)
     return prompts

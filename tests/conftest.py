@@ -1,7 +1,13 @@
 """Fixtures for all tests. No test uses the network or a GPU."""
 
+import json
 import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,3 +29,57 @@ def root() -> Path:
 def quickstart(root: Path) -> Path:
     """The quickstart's recipe folder, with its data and student."""
     return root / "recipes/quickstart"
+
+
+class FaultServer:
+    """The fault server of the benchmarks in a process of its own; settings and counts as described there."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(ROOT / "tests/benchmarks/fault_server.py")]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.root = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
+        self.url = f"{self.root}/v1"
+        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def _call(self, path: str, data: bytes | None = None) -> dict[str, Any]:
+        with self.opener.open(f"{self.root}{path}", data, timeout=60) as response:
+            return json.load(response)
+
+    def configure(self, **settings: Any) -> None:
+        """Take these settings, all others as they are by default, and forget what was counted."""
+        self._call("/config", json.dumps(settings).encode())
+
+    def change(self, **settings: Any) -> None:
+        """Change settings and go on counting."""
+        self._call("/config?keep", json.dumps(settings).encode())
+
+    def counts(self) -> dict[str, Any]:
+        """The totals."""
+        return self._call("/counts")
+
+    def everything(self) -> dict[str, Any]:
+        """The totals and every single request."""
+        return self._call("/counts?all")
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def fault_server_process() -> Iterator[FaultServer]:
+    """One process for all tests of a session."""
+    server = FaultServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def fault_server(fault_server_process: FaultServer, monkeypatch: pytest.MonkeyPatch) -> FaultServer:
+    """A server that answers at once and without faults, until it is told otherwise; nothing leads past it."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    fault_server_process.configure()
+    return fault_server_process

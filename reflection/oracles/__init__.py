@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
-from hub_cards.errors import BadInputError
-from reflection.config import ReflectConfig
-from reflection.oracles.base import Completion, Oracle, OracleRequest
+from typing import TYPE_CHECKING
 
-__all__ = ["Completion", "Oracle", "OracleRequest", "make_oracle"]
+from hub_cards.sources import find_model
+from reflection.oracles.base import Completion, Job, Oracle, OracleRequest
+from reflection.oracles.config import OracleArguments
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+__all__ = ["Completion", "Job", "Oracle", "OracleArguments", "OracleRequest", "make_oracle"]
 
 
-def make_oracle(config: ReflectConfig) -> Oracle:
+def make_oracle(arguments: OracleArguments, state: PartialState | None = None, step: str = "reflect") -> Oracle:
     """The oracle that `--oracle` names.
 
+    Args:
+        state: the processes that share the work (`transformers`).
+        step: whose lines the progress is.
+
     Raises:
-        BadInputError: what the backend needs is missing (a file, a key).
+        BadInputError: what the backend needs is missing (a file, a key, a model).
     """
-    if config.oracle == "recorded":
+    if arguments.oracle == "recorded":
         from reflection.oracles.recorded import RecordedOracle
 
-        return RecordedOracle(config.recorded_path)
-    if config.oracle == "openai":
-        from reflection.oracles.openai import OpenAIOracle
-        from reflection.store import CompletionStore
+        return RecordedOracle(arguments.recorded_path)
 
-        store = CompletionStore(config.store)
-        return OpenAIOracle(config.oracle_model, store, config.base_url, config.concurrency, config.max_tokens)
-    raise BadInputError(f"--oracle {config.oracle!r} is unknown")
+    from reflection.oracles.chat import Sampling
+    from reflection.store import CompletionStore
+
+    store = CompletionStore(arguments.store)
+    sampling = Sampling(model_key(arguments), arguments.max_tokens, arguments.temperature)
+    if arguments.oracle == "transformers":
+        from reflection.oracles.transformers import TransformersOracle
+
+        return TransformersOracle(
+            arguments.oracle_model,
+            find_model(arguments.oracle_model, arguments.oracle_revision).revision,
+            sampling,
+            store,
+            arguments.oracle_batch_size,
+            state,
+            step=step,
+        )
+    price, budget = arguments.price(), arguments.budget_usd
+    if arguments.oracle == "openai_batch":
+        from reflection.oracles.openai_batch import OpenAIBatchOracle
+
+        return OpenAIBatchOracle(sampling, store, arguments.base_url, price, budget, step=step)
+    from reflection.oracles.openai import OpenAIOracle, Pace
+
+    pace = Pace(
+        arguments.concurrency,
+        arguments.requests_per_minute,
+        arguments.tokens_per_minute,
+        arguments.timeout_seconds,
+        arguments.max_error_fraction,
+    )
+    return OpenAIOracle(sampling, store, arguments.base_url, pace, price, budget, step=step)
+
+
+def model_key(arguments: OracleArguments) -> str:
+    """What names the model under which answers are kept: a served one by its name, a local one by its content too."""
+    if arguments.oracle != "transformers":
+        return arguments.oracle_model
+    source = find_model(arguments.oracle_model, arguments.oracle_revision)
+    return f"{arguments.oracle_model}@{source.fingerprint}"

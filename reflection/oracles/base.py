@@ -1,10 +1,16 @@
-"""The one interface of all oracles."""
+"""The one interface of all oracles.
+
+Who needs an oracle writes its questions as *jobs*: generators that yield a request and are sent its completion, so that
+one job can ask on the strength of an earlier answer. An oracle carries jobs to their end in whatever way suits it: one
+after the other, thousands at a time, or in waves of a batch service. It keeps what it was answered; the job's result is
+then made again from there by `replay`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from reflection.prompts import Messages
 
@@ -15,7 +21,8 @@ class OracleRequest:
 
     Attributes:
         row_id, source_id, variant: which row's which variant the answer is for.
-        attempt: 0, or 1 for the re-ask after an answer that could not be extracted; part of the sampling seed.
+        attempt: 0, or 1 for the re-ask after an answer that could not be used; part of the sampling seed.
+        response_format: a JSON schema as OpenAI's `response_format` takes it, None for plain text.
     """
 
     row_id: str
@@ -23,6 +30,7 @@ class OracleRequest:
     variant: str
     messages: Messages
     attempt: int = 0
+    response_format: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -30,25 +38,64 @@ class Completion:
     """What came back.
 
     Attributes:
-        text: None exactly where `error` says why there is none.
+        text: None exactly where `failure` says why there is none.
+        failure: one of `statuses.NO_TEXT` or `statuses.OPEN`.
         finish_reason: as the oracle gave it (`stop`, `length`, …).
         model: who wrote it.
+        detail: what the service said of a failure.
         prompt_tokens, completion_tokens: as billed; None where unknown.
-        from_store: whether it was paid for earlier.
+        batched: whether it was bought at the batch price.
+        from_store: whether it was answered earlier.
     """
 
     text: str | None
     finish_reason: str | None = None
-    error: str | None = None
+    failure: str | None = None
     model: str | None = None
+    detail: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    batched: bool = False
     from_store: bool = False
 
 
+Result = TypeVar("Result")
+Job = Generator[OracleRequest, Completion, Result]
+
+
 class Oracle(Protocol):
-    """An oracle answers requests in their order; a request that fails has an `error`, never an exception."""
+    """Who is asked.
 
-    can_resample: bool  # whether asking again can give another answer
+    Attributes:
+        can_resample: whether asking again can give another answer.
+    """
 
-    def complete(self, requests: Sequence[OracleRequest]) -> list[Completion]: ...
+    can_resample: bool
+
+    def run(self, jobs: Callable[[], Iterable[Job]], total: int) -> None:
+        """Carry `total` jobs to their end and keep every answer. `jobs` may be called again for another pass."""
+
+    def answer(self, request: OracleRequest) -> Completion:
+        """What is known of a request after `run`; a failure where there is no answer, never an exception."""
+
+
+def replay(job: Job[Result], answer: Callable[[OracleRequest], Completion]) -> Result:
+    """Carry one job to its end with answers that are at hand, and return its result."""
+    try:
+        request = next(job)
+        while True:
+            request = job.send(answer(request))
+    except StopIteration as done:
+        return done.value
+
+
+def first_unanswered(job: Job, answer: Callable[[OracleRequest], Completion | None]) -> OracleRequest | None:
+    """Carry a job on with what is at hand; the request it stops at, or None where it came to its end."""
+    try:
+        request = next(job)
+        while (completion := answer(request)) is not None:
+            request = job.send(completion)
+    except StopIteration:
+        return None
+    job.close()
+    return request

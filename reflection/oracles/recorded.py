@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hub_cards.errors import BadInputError
 from hub_cards.schema import REFLECTED_VARIANTS
 from hub_cards.sources import read_file_records
-from reflection.oracles.base import Completion, OracleRequest
+from reflection.oracles.base import Completion, Job, OracleRequest
+from reflection.statuses import NOT_RECORDED
 
 
 class RecordedOracle:
@@ -66,11 +67,11 @@ class RecordedOracle:
             )
         return identity, record["variant"]
 
-    def complete(self, requests: Sequence[OracleRequest]) -> list[Completion]:
-        """Look every request up, by `row_id` first and by the source's `id` else."""
-        missing = Completion(None, error=f"no completion recorded in {self.path}", model="recorded")
-        answers = []
-        for request in requests:
-            by_source_id = self.completions.get((request.source_id, request.variant), missing)
-            answers.append(self.completions.get((request.row_id, request.variant), by_source_id))
-        return answers
+    def run(self, jobs: Callable[[], Iterable[Job]], total: int, jobs_per_row: int = 1) -> None:
+        """Nothing to fetch: every answer is at hand."""
+
+    def answer(self, request: OracleRequest) -> Completion:
+        """Look a request up, by `row_id` first and by the source's `id` else."""
+        keys = (request.row_id, request.variant), (request.source_id, request.variant)
+        missing = Completion(None, failure=NOT_RECORDED, model="recorded")
+        return next((self.completions[key] for key in keys if key in self.completions), missing)

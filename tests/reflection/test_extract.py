@@ -2,7 +2,8 @@ import time
 
 import pytest
 
-from reflection.extract import REASONS, extract_instruction, extract_response
+from reflection.extract import extract_instruction, extract_response
+from reflection.statuses import REASONS
 
 # (completion, status, instruction, output, critique) of instruction reflection; finish_reason is `stop`
 INSTRUCTION = {

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reflection.extract import REASONS, extract_instruction, extract_response
+from reflection.extract import extract_instruction, extract_response
+from reflection.statuses import REASONS
 
 PIECES = [
     "End", "end", "N/A", "New Answer", "Better Answer", "the", "tide", "é", "😀", "{x}", "%s", "\n", "\n\n", "\t",

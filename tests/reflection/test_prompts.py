@@ -1,9 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from hub_cards.errors import BadInputError
 from reflection.prompts import load_prompts
+from reflection.structured import RESPONSE_FORMATS
 
 # Figures 3 and 4 of arXiv 2310.11716, copied from methods by hand.
 INSTRUCTION_SYSTEM = "You are a helpful, precise but picky assistant for checking the quality of a given instruction."
@@ -56,6 +58,26 @@ def test_an_input_stands_on_the_line_below_the_instruction(kind):
     ]
 
 
+@pytest.mark.parametrize("kind", ["instruction", "response"])
+def test_the_structured_request_is_the_published_one_but_for_the_format_of_the_texts(kind):
+    system, criteria = KINDS[kind]
+    prompt = load_prompts()[kind]
+    fields = RESPONSE_FORMATS[kind]["json_schema"]["schema"]["required"]
+    marked = iter(fields[1:])
+    asked = re.sub(r"in the format of \[.*\[End\]", lambda _: f"in the JSON field `{next(marked)}`", criteria)
+    asked += "\nReply with one JSON object and nothing else, its field `critique` holding what you answer to 1."
+    assert prompt.messages("Sort these.", "3\n1\n2", "1, 2, 3", structured=True) == [
+        {"role": "system", "content": system},
+        {
+            "role": "user",
+            "content": "[Instruction]\nSort these.\n3\n1\n2\n\n[The Start of Answer]\n1, 2, 3\n\n"
+            "[The End of Answer]\n\n[System]\n" + asked + "\n\n",
+        },
+    ]
+    assert "[End]" not in asked
+    assert all(f"`{field}`" in asked for field in fields)
+
+
 def test_braces_and_format_characters_of_the_user_stay_as_they_are():
     texts = ("Use {answer} and {{0}} and %s", 'json: {"a": 1} {criteria!r:>10}', "f'{x}' }{ %(name)s $HOME \\n")
     user = load_prompts()["response"].messages(*texts)[1]["content"]
@@ -87,6 +109,16 @@ def test_a_file_of_the_users_own_replaces_both_prompts(tmp_path: Path):
     assert prompts["response"].criteria == "Line one.\nLine two."
 
 
+def test_a_file_without_structured_criteria_is_good_for_markers_only(tmp_path: Path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(BOTH.replace("criteria: d", "criteria: d, structured_criteria: e"), encoding="utf-8")
+    prompts = load_prompts(str(file))
+    assert prompts["instruction"].messages("Q", "", "A")[1]["content"].endswith("[System]\nb\n\n")
+    assert prompts["response"].messages("Q", "", "A", structured=True)[1]["content"].endswith("[System]\ne\n\n")
+    with pytest.raises(BadInputError, match="--prompt_file has no `structured_criteria` for 'instruction'"):
+        prompts["instruction"].messages("Q", "", "A", structured=True)
+
+
 BOTH = "instruction: {system: a, criteria: b}\nresponse: {system: c, criteria: d}\n"
 
 
@@ -99,6 +131,7 @@ BOTH = "instruction: {system: a, criteria: b}\nresponse: {system: c, criteria: d
         (BOTH.replace("system: a, ", ""), "'instruction' must hold"),
         (BOTH.replace("criteria: b", "criteria: 3"), "'instruction' must hold"),
         (BOTH.replace("criteria: d", "criteria: [d]"), "'response' must hold"),
+        (BOTH.replace("criteria: d", "criteria: d, structured_criteria: 3"), "of 'response' must be a text"),
         ("instruction: Rewrite it.\nresponse: Improve it.\n", "'instruction' must hold"),
         ("", "must hold"),
         ("- instruction\n- response\n", "must hold"),
@@ -111,6 +144,7 @@ BOTH = "instruction: {system: a, criteria: b}\nresponse: {system: c, criteria: d
         "system missing",
         "a number",
         "a list",
+        "structured criteria a number",
         "no mapping below",
         "empty file",
         "a list of names",

@@ -5,10 +5,10 @@ import pytest
 from datasets import Dataset, Value
 
 from hub_cards.schema import ROW_COLUMNS, features
-from reflection.extract import REASONS
 from reflection.oracles import Completion, OracleRequest
 from reflection.prompts import load_prompts
 from reflection.reflect import reflect
+from reflection.statuses import REASONS
 
 ALL = ("reflect_instruction", "reflect_response", "reflect_both")
 COLUMNS = [

@@ -1,0 +1,91 @@
+"""OpenAI's chat completions as data: the request that is sent and hashed, and what a response says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from reflection.oracles.base import Completion, OracleRequest
+from reflection.statuses import CONTENT_FILTER, NO_CHOICES, NULL_CONTENT, ORACLE_ERROR
+
+RESAMPLE_TEMPERATURE = 1  # greedy decoding would only repeat the answer that could not be used
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are sampled; part of the key under which an answer is kept.
+
+    Attributes:
+        model: the served model's name.
+        max_tokens: length limit of an answer.
+        temperature: 0 as in the paper; None leaves it to the service, for models that refuse the parameter.
+    """
+
+    model: str
+    max_tokens: int
+    temperature: float | None = 0
+
+    def request(self, request: OracleRequest) -> dict[str, Any]:
+        """What is asked, in the form that the store hashes; a re-ask is sampled, with a seed of its own."""
+        body = {"model": self.model, "messages": request.messages, "max_tokens": self.max_tokens}
+        if self.temperature is not None:
+            temperature = RESAMPLE_TEMPERATURE if request.attempt else self.temperature
+            # 0 and 0.0 are the same setting and must give the same key.
+            body |= {"temperature": int(temperature) if temperature == int(temperature) else temperature, "top_p": 1}
+        if request.response_format:
+            body["response_format"] = request.response_format
+        return body | {"seed": request.attempt}
+
+
+def on_the_wire(request: dict[str, Any], base_url: str | None) -> dict[str, Any]:
+    """The request as the endpoint takes it: OpenAI itself has renamed `max_tokens`, others know only the old name."""
+    if base_url is not None:
+        return request
+    body = dict(request)
+    limit = body.pop("max_tokens")
+    return {**body, "max_completion_tokens": limit}
+
+
+def read_response(body: Any, model: str) -> Completion:
+    """What a chat completion's JSON says, with a failure where it holds no text. Never raises.
+
+    Args:
+        model: named where the response names none.
+    """
+    if not isinstance(body, dict) or not isinstance(body.get("choices", []), list) or "error" in body:
+        return Completion(None, failure=ORACLE_ERROR, model=model, detail="the answer is no chat completion")
+    usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
+    known = {
+        "model": body["model"] if isinstance(body.get("model"), str) else model,
+        "prompt_tokens": _count(usage.get("prompt_tokens")),
+        "completion_tokens": _count(usage.get("completion_tokens")),
+    }
+    choices = body.get("choices") or []
+    if not choices or not isinstance(choices[0], dict):
+        return Completion(None, failure=NO_CHOICES, **known)
+    message = choices[0].get("message") if isinstance(choices[0].get("message"), dict) else {}
+    finish_reason = choices[0].get("finish_reason")
+    known["finish_reason"] = finish_reason if isinstance(finish_reason, str) else None
+    if finish_reason == "content_filter":
+        return Completion(None, failure=CONTENT_FILTER, **known)
+    # A refusal under structured output stands in a field of its own; it is a text like any other.
+    text = message.get("content") or message.get("refusal") or message.get("content")
+    if not isinstance(text, str):
+        return Completion(None, failure=NULL_CONTENT, **known)
+    return Completion(storable(text), **known)
+
+
+def storable(text: str) -> str:
+    """The text without halves of surrogate pairs, which can be neither stored nor saved."""
+    return text.encode(errors="replace").decode()
+
+
+def without_secrets(text: str, secret: str | None) -> str:
+    """A service's message on one line, at most 300 characters, in which it does not repeat our key."""
+    text = text.replace(secret, "…") if secret else text
+    return " ".join(re.sub(r"\b(sk|key)-[\w*-]{8,}", "…", text).split())[:300]
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
