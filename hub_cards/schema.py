@@ -42,7 +42,12 @@ ROW_COLUMNS = (
 )
 REFLECT_COLUMNS = (
     Column("reflection", "string", "", "the oracle's whole completion; null in `original`", V1),
-    Column("reflect_status", "string", "", "`ok`, or why the parent row stands here unchanged; null in `original`"),
+    Column(
+        "reflect_status",
+        "string",
+        "",
+        "`ok` (`ok_prompt_cut`: of a pair that was cut to fit), or why the parent row stands here; null in `original`",
+    ),
     Column("critique", "string", "", "what the oracle wrote before its first marker", V1),
     Column("oracle_model", "string", "", "the model that wrote the completion"),
 )

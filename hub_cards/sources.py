@@ -63,13 +63,16 @@ def find_source(location: str, revision: str | None = None) -> Source:
     if path.is_dir():
         return Source("folder", location, _folder_fingerprint(path))
     if looks_like_hub_id(location):
-        commit = resolve_commit(location, revision, "dataset")
+        commit = resolve_commit(location, revision, "dataset", "--dataset")
         return Source("hub", location, f"{location}@{commit}", commit)
     raise BadInputError(f"--dataset {location}: there is no such file or folder, and it is not a Hub id (user/name)")
 
 
-def find_model(location: str, revision: str | None = None) -> Source:
-    """Resolve `--model_name_or_path`: a folder by its files' hash, a Hub id by its commit.
+def find_model(location: str, revision: str | None = None, flag: str = "--model_name_or_path") -> Source:
+    """Resolve a model: a folder by its files' hash, a Hub id by its commit.
+
+    Args:
+        flag: where the user named it, for the messages.
 
     Raises:
         BadInputError: the folder holds no model, or there is neither folder nor Hub repository.
@@ -77,16 +80,19 @@ def find_model(location: str, revision: str | None = None) -> Source:
     path = Path(location)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise BadInputError(f"--model_name_or_path {location}: the folder holds no config.json, so no model")
+            raise BadInputError(f"{flag} {location}: the folder holds no config.json, so no model")
         return Source("folder", location, hash_folder(path))
     if path.exists() or location.startswith((".", "/", "~")) or location.count("/") > 1:
-        raise BadInputError(f"--model_name_or_path {location}: there is no such folder")
-    commit = resolve_commit(location, revision, "model")
+        raise BadInputError(f"{flag} {location}: there is no such folder")
+    commit = resolve_commit(location, revision, "model", flag)
     return Source("hub", location, f"{location}@{commit}", commit)
 
 
-def resolve_commit(repo_id: str, revision: str | None, repo_type: str) -> str:
+def resolve_commit(repo_id: str, revision: str | None, repo_type: str, flag: str) -> str:
     """The commit that `revision` (default: main) names on the Hub now, or in the local cache when offline.
+
+    Args:
+        flag: where the user named it, for the messages.
 
     Raises:
         BadInputError: no such repository or revision, no access, or the Hub is out of reach and nothing is cached.
@@ -95,7 +101,6 @@ def resolve_commit(repo_id: str, revision: str | None, repo_type: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
     from huggingface_hub.utils import httpx
 
-    flag = "--dataset" if repo_type == "dataset" else "--model_name_or_path"
     try:
         return HfApi().repo_info(repo_id, revision=revision, repo_type=repo_type, timeout=30).sha
     except (HfHubHTTPError, HFValidationError) as error:

@@ -68,11 +68,8 @@ class ReflectConfig(OracleArguments, DataArguments):
             BadInputError: an input is missing.
         """
         inputs = {"dataset": self.source()}
-        prompts = {
-            name: [
-                prompt.system,
-                prompt.structured_criteria if self.output_format == "json_schema" else prompt.criteria,
-            ]
+        prompts = {  # as they are sent, around an empty pair
+            name: prompt.messages("", "", "", structured=self.output_format == "json_schema")
             for name, prompt in load_prompts(self.prompt_file).items()
         }
         config = {
@@ -98,7 +95,7 @@ class ReflectConfig(OracleArguments, DataArguments):
             "oracle_tokenizer": self.oracle_tokenizer if self.oracle_context else None,
         }
         if self.oracle == "transformers":
-            inputs["oracle"] = find_model(self.oracle_model, self.oracle_revision)
+            inputs["oracle"] = find_model(self.oracle_model, self.oracle_revision, "--oracle_model")
         return StepRecord(STEP, VERSION, config, inputs)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hub_cards.sources import find_model
+from hub_cards.sources import Source, find_model
 from reflection.oracles.base import Completion, Job, Oracle, OracleRequest
 from reflection.oracles.config import OracleArguments
 
@@ -39,7 +39,7 @@ def make_oracle(arguments: OracleArguments, state: PartialState | None = None, s
 
         return TransformersOracle(
             arguments.oracle_model,
-            find_model(arguments.oracle_model, arguments.oracle_revision).revision,
+            find_oracle_model(arguments).revision,
             sampling,
             store,
             arguments.oracle_batch_size,
@@ -67,5 +67,9 @@ def model_key(arguments: OracleArguments) -> str:
     """What names the model under which answers are kept: a served one by its name, a local one by its content too."""
     if arguments.oracle != "transformers":
         return arguments.oracle_model
-    source = find_model(arguments.oracle_model, arguments.oracle_revision)
-    return f"{arguments.oracle_model}@{source.fingerprint}"
+    return f"{arguments.oracle_model}@{find_oracle_model(arguments).fingerprint}"
+
+
+def find_oracle_model(arguments: OracleArguments) -> Source:
+    """The local model that `--oracle_model` names; raises `BadInputError` where there is none."""
+    return find_model(arguments.oracle_model, arguments.oracle_revision, "--oracle_model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from hub_cards.errors import BadInputError
 from reflection.costs import Price, find_price
@@ -66,8 +67,20 @@ class OracleArguments:
             raise BadInputError(f"--max_error_fraction {self.max_error_fraction}: must be above 0 and at most 1")
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise BadInputError(f"--temperature {self.temperature}: must be from 0 to 2")
+        if self.base_url is not None:
+            self._check_endpoint()
         self._check_context()
         self._check_money()
+
+    def _check_endpoint(self) -> None:
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadInputError(f"--base_url {self.base_url}: must be an address such as http://localhost:8000/v1")
+        if parts.username or parts.password or parts.query:
+            raise BadInputError(
+                f"--base_url: the address of {parts.hostname} holds a password or parameters; secrets come from the "
+                "environment (OPENAI_API_KEY)"
+            )
 
     def _check_context(self) -> None:
         if self.oracle_context is None:

@@ -149,16 +149,17 @@ class _Run:
     async def _wait(self) -> None:
         """Until all workers are done. When one fails, the others may finish what they have in flight."""
         done, pending = await asyncio.wait(self.workers, return_when=asyncio.FIRST_EXCEPTION)
+        late: set[asyncio.Task[None]] = set()
         if pending:
             self._stop()
             late, pending = await asyncio.wait(pending, timeout=GRACE_SECONDS)
-            done |= late
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-        for task in done:
-            if not task.cancelled() and task.exception() is not None:
-                raise task.exception()
+        # All are looked at, for Python prints those that nobody saw.
+        errors = [task.exception() for task in (*done, *late, *pending) if not task.cancelled()]
+        for error in filter(None, errors):
+            raise error
 
     def _stop(self) -> None:
         """Start nothing more; what is in flight goes on."""
@@ -271,13 +272,17 @@ class _Run:
 
     async def _send(self, wire: dict[str, Any]) -> Completion | Fault:
         try:
-            response = await self.client.chat.completions.with_raw_response.create(**wire)
+            # The client's own timeout is for each read: a proxy that sends blanks to keep the line open defeats it.
+            async with asyncio.timeout(self.pace.timeout_seconds):
+                response = await self.client.chat.completions.with_raw_response.create(**wire)
             if "json" not in response.headers.get("content-type", "json"):  # the page of a proxy, or a wrong path
                 return Fault(Remedy.GIVE_UP, "the answer is no chat completion; check --base_url")
             completion = read_response(json.loads(response.content), wire["model"])
         except openai.APIError as error:
             return diagnose(error, self.oracle.key)
-        except ValueError as error:  # JSON that is none, bytes that are no text
+        except TimeoutError:
+            return Fault(Remedy.RETRY, f"no answer within {self.pace.timeout_seconds:g} s (--timeout_seconds)")
+        except (ValueError, RecursionError) as error:  # JSON that is none, bytes that are no text
             return Fault(Remedy.RETRY, f"the answer is not JSON: {error}")
         return completion if completion.failure != ORACLE_ERROR else Fault(Remedy.RETRY, completion.detail)
 

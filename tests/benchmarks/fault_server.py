@@ -31,7 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "hang_seconds": 30.0,
     "limit": None,  # requests in flight above which 429 is said
     "limited": None,  # [from, to]: numbers of the requests during which `limit` holds; None: always
-    "storms": None,  # [every, length, limit]: the first `length` of every `every` requests know only `limit`
+    "storms": None,  # [every, length, limit]: the last `length` of every `every` requests know only `limit`
     "retry_after": ["0", "0.2", "date"],  # taken in turn
     "refuse": None,  # {"status", "code", "message", "after"}: every request beyond `after` paid ones
     "slow": {},  # seconds more for prompts that hold the text
@@ -122,7 +122,7 @@ class FaultServer:
 
     def _over_limit(self) -> bool:
         limit, limited, storms = (self.settings[name] for name in ("limit", "limited", "storms"))
-        if storms and (self.requests - 1) % storms[0] < storms[1]:
+        if storms and (self.requests - 1) % storms[0] >= storms[0] - storms[1]:
             limit, limited = storms[2], None
         inside = limited is None or limited[0] <= self.requests <= limited[1]
         return limit is not None and inside and self.in_flight > limit

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset, DatasetDict
 
+from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, read_records
 from hub_cards.storage import (
     check_output_dir,
@@ -15,6 +16,7 @@ from hub_cards.storage import (
     is_up_to_date,
     load_folder,
     locked,
+    new_file,
     new_folder,
     save_result,
     work_dir,
@@ -90,6 +92,33 @@ class TestNewFolder:
             assert folder.parent == tmp_path  # the same file system, so that renaming it is one step
             assert not (tmp_path / "out").exists()
         assert (tmp_path / "out").is_dir()
+
+
+class TestNewFile:
+    def test_appears_when_it_is_whole(self, tmp_path):
+        path = tmp_path / "deep/file.jsonl"
+        with new_file(path, "--to") as file:
+            file.write("é\n")
+            assert not path.exists()
+        assert path.read_text(encoding="utf-8") == "é\n"
+        assert list(path.parent.iterdir()) == [path]
+
+    def test_leaves_nothing_when_writing_fails(self, tmp_path):
+        with pytest.raises(ZeroDivisionError), new_file(tmp_path / "file", "--to") as file:
+            file.write("half")
+            1 / 0  # noqa: B018
+        assert list(tmp_path.iterdir()) == []
+
+    def test_never_replaces_a_file(self, tmp_path):
+        (tmp_path / "file").write_text("precious")
+        with pytest.raises(BadInputError, match=r"--to .*file: exists"), new_file(tmp_path / "file", "--to"):
+            pass
+        assert (tmp_path / "file").read_text() == "precious"
+
+    def test_of_a_folder_that_is_a_file_is_refused(self, tmp_path):
+        (tmp_path / "file").write_text("precious")
+        with pytest.raises(BadInputError, match=r"--to .*: cannot be written"), new_file(tmp_path / "file/a", "--to"):
+            pass
 
 
 class TestUpToDate:

@@ -1,8 +1,18 @@
 """Tables from step records, as text and as Markdown."""
 
+from dataclasses import replace
+
 import pytest
 
-from hub_cards.tables import as_markdown, as_text, branch_table, reason_table, statistics_table, status_table
+from hub_cards.tables import (
+    as_markdown,
+    as_text,
+    branch_table,
+    reason_table,
+    statistics_table,
+    status_table,
+    usage_line,
+)
 
 
 def test_statistics_have_a_column_a_variant_and_a_dash_for_what_is_missing(lineage):
@@ -38,6 +48,29 @@ def test_branches_end_with_their_total(lineage):
 
 def test_reasons_are_counted(lineage):
     assert reason_table(lineage[2]) == [["reason", "rows"], ["kept", "3"], ["unscored", "1"]]
+
+
+USAGE = {"completions": 1234, "without_usage": 0, "prompt_tokens": 2_000_000, "completion_tokens": 500_000}
+PRICE = {"input": 0.4, "output": 1.6, "source": "the table of 2026-06"}
+
+
+class TestUsageLine:
+    def line(self, lineage, **usage):
+        reflect = lineage[0]
+        config = {**reflect.config, "oracle_model": "gpt-4.1-mini"}
+        return usage_line(replace(reflect, config=config, counts={**reflect.counts, "usage": {**USAGE, **usage}}))
+
+    def test_says_tokens_and_dollars_and_where_the_price_is_from(self, lineage):
+        assert self.line(lineage, cost_usd=1.6, usd_per_million_tokens=PRICE) == (
+            "Made from 1,234 completions of `gpt-4.1-mini`: 2,000,000 tokens in, 500,000 tokens out, $1.60 at $0.4 in "
+            "and $1.6 out per million tokens (the table of 2026-06; answers of the batch service at its price)."
+        )
+
+    def test_without_a_price_says_no_dollars(self, lineage):
+        assert self.line(lineage).endswith("2,000,000 tokens in, 500,000 tokens out.")
+
+    def test_says_what_was_not_counted(self, lineage):
+        assert "(7 completions came without a count)" in self.line(lineage, without_usage=7)
 
 
 TABLE = [["name", "n"], ["long name", "5"], ["x", "1,000"]]

@@ -1,5 +1,7 @@
 """Thousands of requests through everything that can go wrong, over real HTTP; see tests/benchmarks/fault_server.py."""
 
+import gc
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -107,7 +109,7 @@ class TestStorm:
         assert len(seen["paid"]) >= 2000
         assert set(seen["faults"]) == set(PASSING)  # all of it did happen
         assert seen["refused"] >= 50
-        assert seen["peak"] == CONCURRENCY
+        assert CONCURRENCY / 2 <= seen["peak"] <= CONCURRENCY
 
         # Every row of every variant, in order, with exactly the status that its answers give.
         expected, needed = expected_statuses(seen["about"], self.ROWS)
@@ -161,7 +163,7 @@ class TestAdaptiveConcurrency:
         _, counts = run(make_rows(1200), ["reflect_response"], make(fault_server, store), tmp_path)
         assert counts["reflect_status"] == {"reflect_response": {"ok": 1200}}
         seen = fault_server.everything()
-        assert seen["peak"] == CONCURRENCY
+        assert 24 <= seen["peak"] <= CONCURRENCY
         in_flight = [entry[4] for entry in seen["log"]]
         late = in_flight[400:600]  # it has found the limit
         assert max(late) <= 16
@@ -238,7 +240,7 @@ class TestWhatStopsTheRun:
         assert seen["paid_in_all"] == len(list(store.rows())) >= 20
 
     def test_too_many_errors_in_a_window_stop_it_and_what_was_answered_is_kept(
-        self, fault_server, store, tmp_path, monkeypatch
+        self, fault_server, store, tmp_path, monkeypatch, caplog
     ):
         monkeypatch.setattr(oracle_module, "MAX_TRIES", 2)
         refuse = {"status": 500, "message": "The server is\non fire", "after": 300}
@@ -247,9 +249,12 @@ class TestWhatStopsTheRun:
             ask(make_rows(500), ALL, make(fault_server, store, 8, max_error_fraction=0.3), ASKING)
         said = str(error.value)
         assert "--max_error_fraction 0.3" in said
-        assert "31 of the last 100 requests" in said
+        assert re.search(r"3\d of the last 100 requests", said)
         assert "The server is on fire" in said
         assert "\n" not in said
+        del error
+        gc.collect()
+        assert "never retrieved" not in caplog.text  # that other workers saw it too is nobody's news
         seen = fault_server.everything()
         failed = sum(entry[2] == "500" for entry in seen["log"])
         assert 2 * 31 <= failed <= 2 * (31 + 8)
