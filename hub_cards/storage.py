@@ -129,4 +129,5 @@ def new_file(path: Path, flag: str) -> Iterator[IO[str]]:
             raise
         raise BadInputError(f"{flag} {path}: cannot be written ({error.strerror})") from error
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.is_file():
+            partial.unlink()

@@ -35,7 +35,8 @@ def main(config: ReflectConfig) -> None:
         can_resample=config.oracle != "recorded",
     )
     if config.dry_run:
-        print(make_plan(load_rows(config, config.where).dataset, config, asking).as_text())
+        if is_main_process():
+            print(make_plan(load_rows(config, config.where).dataset, config, asking).as_text())
         return
 
     def compute():

@@ -58,6 +58,8 @@ class ReflectConfig(OracleArguments, DataArguments):
             raise BadInputError(
                 f"--output_format {self.output_format!r} is unknown; the formats are {', '.join(OUTPUT_FORMATS)}"
             )
+        if self.dry_run and self.oracle == "recorded":
+            raise BadInputError("--dry_run: --oracle recorded asks nothing and costs nothing; run it")
         if self.output_format == "json_schema" and self.oracle == "transformers":
             raise BadInputError("--output_format json_schema: is a server's; --oracle transformers knows markers only")
 
