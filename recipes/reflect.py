@@ -28,15 +28,9 @@ def main(config: ReflectConfig) -> None:
     if config.oracle != "transformers" and not is_main_process():
         return
     record = config.planned_record()
-    asking = Asking(
-        load_prompts(config.prompt_file),
-        structured=config.output_format == "json_schema",
-        limit=find_limit(config),
-        can_resample=config.oracle != "recorded",
-    )
     if config.dry_run:
         if is_main_process():
-            print(make_plan(load_rows(config, config.where).dataset, config, asking).as_text())
+            print(make_plan(load_rows(config, config.where).dataset, config, how_to_ask(config)).as_text())
         return
 
     def compute():
@@ -46,7 +40,7 @@ def main(config: ReflectConfig) -> None:
             from accelerate import PartialState
 
             state = PartialState(cpu=not torch.accelerator.is_available(), timeout=RANKS_MAY_DIFFER_BY)
-        rows = load_rows(config, config.where)
+        rows, asking = load_rows(config, config.where), how_to_ask(config)
         oracle = make_oracle(config, state)
         ask(rows.dataset, config.variants, oracle, asking)
         if state is not None:
@@ -60,6 +54,15 @@ def main(config: ReflectConfig) -> None:
         return variants, {**rows.notes, **check_outcome(counts, config, oracle)}
 
     run_stage(config.output_dir, record, lineage(config.dataset), compute, settled=False)
+
+
+def how_to_ask(config: ReflectConfig) -> Asking:
+    return Asking(
+        load_prompts(config.prompt_file),
+        structured=config.output_format == "json_schema",
+        limit=find_limit(config),
+        can_resample=config.oracle != "recorded",
+    )
 
 
 if __name__ == "__main__":

@@ -58,6 +58,11 @@ class Completion:
     batched: bool = False
     from_store: bool = False
 
+    @property
+    def is_billed(self) -> bool:
+        """Whether the service wrote anything for it; a refused prompt is neither counted nor paid."""
+        return self.text is not None or self.prompt_tokens is not None or self.completion_tokens is not None
+
 
 Result = TypeVar("Result")
 Job = Generator[OracleRequest, Completion, Result]

@@ -122,7 +122,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             parsed = email.utils.parsedate_tz(value)
             if parsed is None:
                 continue
-            seconds = email.utils.mktime_tz(parsed) - time.time()
+            try:
+                seconds = email.utils.mktime_tz(parsed) - time.time()
+            except (ValueError, OverflowError):  # a date that no calendar holds
+                continue
         if seconds == seconds and seconds >= 0:
             return seconds
     return None

@@ -43,6 +43,6 @@ class KeptAnswers:
         completion = self.known(key)
         if completion is None:
             return Completion(None, failure=NOT_ASKED)
-        if completion.from_store:
+        if completion.from_store and completion.is_billed:
             self.usage.add(key, completion.prompt_tokens, completion.completion_tokens, completion.batched)
         return completion

@@ -112,7 +112,11 @@ class FaultServer:
         if settings["log"]:
             self.about[key] = [*row_and_variant(user), body.get("seed"), kind]
         if kind in UNPAID:
-            return self._error(400, "This model's maximum context length is 8 tokens", "context_length_exceeded"), kind, 0
+            return (
+                self._error(400, "This model's maximum context length is 8 tokens", "context_length_exceeded"),
+                kind,
+                0,
+            )
         completion = make_completion(body, kind)
         used = completion["usage"]
         self.paid[key] += 1

@@ -53,8 +53,11 @@ def test_data_that_cannot_be_read(script, quickstart, tmp_path, name, content, s
         ("score.py", ["--templat", "alpaca"], "unknown flag --templat; did you mean --template?"),
         ("score.py", ["--config", "nowhere.yaml"], "nowhere.yaml"),
         ("select_rows.py", ["--strategy", "best"], "--strategy 'best' is unknown; the strategies are selective"),
-        ("reflect.py", ["--variants", "reflect_all"], "the variants are reflect_instruction, reflect_response"),
-        ("reflect.py", ["--oracle", "oracle"], "the oracles are recorded, openai"),
+        ("reflect.py", ["--oracle_model", "m", "--variants", "reflect_all"], "the variants are reflect_instruction"),
+        ("reflect.py", ["--oracle", "oracle"], "the oracles are openai, openai_batch, transformers, recorded"),
+        ("reflect.py", ["--oracle_model", "m", "--where", "ifd_ppl less 3"], "'ifd_ppl less 3': is no condition"),
+        ("reflect.py", ["--oracle_model", "m", "--budget_usd", "1"], "no price is known for --oracle_model m"),
+        ("reflect.py", ["--oracle", "openai_batch", "--oracle_model", "m"], "OPENAI_API_KEY"),
         ("reflect.py", ["--oracle", "openai", "--oracle_model", "m"], "OPENAI_API_KEY"),
     ],
 )

@@ -1,8 +1,9 @@
-"""Runs of the real script that end early, by a signal or by a refusal: what was paid for is kept, and the key is not."""
+"""Runs of the real script that end early, by a signal or by a refusal: what was paid for is kept, the key is not."""
 
 import json
 import os
 import random
+import re
 import secrets
 import signal
 import subprocess
@@ -127,7 +128,7 @@ class TestInterrupt:
         process.send_signal(signal.SIGINT)
         code, out, err = finish(process)
         assert code == 130
-        assert "in flight are paid for and waited for" in out
+        assert "in flight" in out
         assert err.splitlines()[-1].startswith("error: interrupted")
         assert "Traceback" not in err
         counts = fault_server.counts()
@@ -160,25 +161,30 @@ class TestInterrupt:
 
 class TestSecrets:
     @pytest.mark.parametrize(
-        ("status", "after", "code"), [(401, 40, 2), (400, 40, 2), (500, 40, 1), (403, 0, 2), (None, 0, 0)]
+        ("status", "after", "code"),
+        [(401, 40, 2), (400, 40, 2), (500, 40, 130), (403, 0, 2), (None, 0, 0), ("killed", 40, -9)],
     )
     def test_the_key_is_written_nowhere(self, fault_server, start, tmp_path, status, after, code):
         key = f"sk-proj-{secrets.token_urlsafe(24)}"
         said = "refused: {authorization}; send another header than 'Authorization: {authorization}'"
-        refuse = {"status": status, "after": after, "message": said, "echo": True} if status else None
+        refuse = {"status": status, "after": after, "message": said, "echo": True}
+        refuse = refuse if status in (400, 401, 403, 500) else None
         fault_server.configure(refuse=refuse, faults={"500": 0.05, "drop": 0.05}, lasting=LASTING, latency_ms=5)
-        flags = ("--max_error_fraction", "0.1")
-        process = start(tmp_path / "run", *flags, OPENAI_API_KEY=key, OPENAI_LOG="debug", PYTHONASYNCIODEBUG="1")
+        process = start(tmp_path / "run", OPENAI_API_KEY=key, OPENAI_LOG="debug", PYTHONASYNCIODEBUG="1")
         # The retries of a server that always fails take minutes; an interrupt ends them, as a user would.
         if status == 500:
             assert wait_for(fault_server, process, 3 * CONCURRENCY + after)
             process.send_signal(signal.SIGINT)
-            code = 130
+        if status == "killed":  # the write-ahead log is still there
+            assert wait_for(fault_server, process, 2 * CONCURRENCY + after)
+            process.kill()
         ended, out, err = finish(process)
         assert ended == code, err[-2000:]
         assert "HTTP Response" in err  # the package's own log is on
         assert stored(tmp_path / "run") >= after
         written = {str(file): file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
         written |= {"stdout": out.encode(), "stderr": err.encode()}
-        for secret in (key, key[:16], key[-12:], "Bearer"):
-            assert [name for name, raw in written.items() if secret.encode() in raw] == []
+        # Where a header is repeated, nothing but an ellipsis is left of the key in it.
+        patterns = (re.escape(key), re.escape(key[:16]), re.escape(key[-12:]), r"Bearer (?!…)", r"sk-proj")
+        for pattern in patterns:
+            assert [name for name, raw in written.items() if re.search(pattern.encode(), raw, re.IGNORECASE)] == []

@@ -6,9 +6,10 @@ from datasets import Dataset, Value
 
 from hub_cards.schema import ROW_COLUMNS, features
 from reflection.oracles import Completion, OracleRequest
+from reflection.oracles.base import replay
 from reflection.prompts import load_prompts
-from reflection.reflect import reflect
-from reflection.statuses import REASONS
+from reflection.reflect import Asking, ask, assemble
+from reflection.statuses import EXTRACTION_FAILURES, GUARD_FAILURES, NO_TEXT, OPEN
 
 ALL = ("reflect_instruction", "reflect_response", "reflect_both")
 COLUMNS = [
@@ -33,10 +34,21 @@ class Oracle:
         self.answers = answers or {}
         self.can_resample = can_resample
         self.requests: list[OracleRequest] = []
+        self.kept: dict[tuple[str, str, int], Completion] = {}
+        self.looked_up: list[tuple[str, str, int]] = []
 
-    def complete(self, requests):
-        self.requests += requests
-        return [self._answer(request) for request in requests]
+    def run(self, jobs, total: int, jobs_per_row: int = 1) -> None:
+        carried = [replay(job, self._ask) for job in jobs()]
+        assert len(carried) == total
+        assert total % jobs_per_row == 0
+
+    def _ask(self, request: OracleRequest) -> Completion:
+        self.requests.append(request)
+        return self.kept.setdefault(key_of(request), self._answer(request))
+
+    def answer(self, request: OracleRequest) -> Completion:
+        self.looked_up.append(key_of(request))
+        return self.kept.get(key_of(request)) or Completion(None, failure="not_asked")
 
     def _answer(self, request: OracleRequest) -> Completion:
         scripted = self.answers.get((request.row_id, request.variant))
@@ -47,7 +59,11 @@ class Oracle:
         return better_answer(f"better {request.variant} of {request.row_id}")
 
     def asked(self) -> list[tuple[str, str, int]]:
-        return [(request.row_id, request.variant, request.attempt) for request in self.requests]
+        return [key_of(request) for request in self.requests]
+
+
+def key_of(request: OracleRequest) -> tuple[str, str, int]:
+    return request.row_id, request.variant, request.attempt
 
 
 def make_rows(*rows: tuple[str, str, str, str]) -> Dataset:
@@ -63,15 +79,23 @@ def make_rows(*rows: tuple[str, str, str, str]) -> Dataset:
 
 
 ONE = ("a", "Sort.", "3 1 2", "1 2 3")
+LONG = (
+    "a",
+    "Write down which of the three numbers below is the smallest one, and put all of them into their order.",
+    "3 1 2",
+    "The smallest of the three numbers is one, so that it comes first, and after it there are two and three.",
+)
 TWO = ("b", "Name a fruit.", "", "Apple.")
 
 
 @pytest.fixture
 def run(tmp_path: Path):
-    """reflect() with the published prompts in a folder of its own."""
+    """Ask and assemble with the published prompts in a folder of its own."""
 
     def call(rows: Dataset, oracle: Oracle, variants=ALL, key: str = "key"):
-        return reflect(rows, variants, oracle, load_prompts(), key=key, work_dir=tmp_path / "work")
+        asking = Asking(load_prompts(), can_resample=oracle.can_resample)
+        ask(rows, variants, oracle, asking)
+        return assemble(rows, variants, oracle, asking, key=key, work_dir=tmp_path / "work")
 
     return call
 
@@ -170,7 +194,10 @@ def test_a_request_carries_both_ids_of_its_row(run):
 
 
 NEW = "1. Vague.\n2. [New Instruction]"
-NOTHING = Completion(None, error="HTTP 500", model="oracle-1")
+NOTHING = Completion(None, failure="oracle_error", model="oracle-1", detail="500: out of order")
+NO_TEXTS = [(Completion(None, failure=status, model="oracle-1"), status) for status in (*NO_TEXT, *OPEN)]
+# What another sample cannot mend.
+FINAL = {"content_filter", "context_overflow", "oracle_error", "not_asked"}
 # completion of instruction reflection → reason; most of them hold one half of a pair
 FAILED_INSTRUCTION = [
     (Completion("1. Vague.\n3. [New Answer] A new answer. [End]", "stop"), "missing_instruction"),
@@ -182,7 +209,9 @@ FAILED_INSTRUCTION = [
     (Completion(f"{NEW} A new instruction. [End]\n[New Answer] I cannot help with that. [End]", "stop"), "refusal"),
     (Completion(f"{NEW} A new instruction. [End]\n[New Answer] A new ans", "length"), "truncated"),
     (Completion("", "stop"), "empty_completion"),
-    (NOTHING, "oracle_error"),
+    (instruction_answer("Sort.\n 3 1 2", "3 2 1"), "instruction_unchanged"),
+    (instruction_answer("Sort these numbers.", "1 2 3"), "answer_unchanged"),
+    *NO_TEXTS,
 ]
 BETTER = "1. Short.\n2. [Better Answer]"
 FAILED_RESPONSE = [
@@ -192,7 +221,21 @@ FAILED_RESPONSE = [
     (Completion(f"{BETTER} I'm sorry, I can't assist with that. [End]", "stop"), "refusal"),
     (Completion(f"{BETTER} A bett", "length"), "truncated"),
     (Completion(" \n", "length"), "empty_completion"),
-    (NOTHING, "oracle_error"),
+    *NO_TEXTS,
+]
+LEAKED = "The answer gives no reason for the order that it puts the three numbers into."
+# Guards on the answer: the parent of reflect_both has another one.
+GUARDED = [
+    (better_answer("1 2 3"), "answer_unchanged"),
+    (Completion(f"1. {LEAKED}\n2. [Better Answer] {LEAKED} So: 1, 2, 3. [End]", "stop"), "critique_leaked"),
+    (Completion("1. Short.\n2. [Better Answer] [New Instruction] Sort. [End]", "stop"), "marker_left"),
+    (
+        better_answer(
+            "Die drei Zahlen werden der Reihe nach verglichen und danach aufsteigend sortiert ausgegeben, weil die "
+            "kleinste von ihnen nach dieser Regel immer ganz vorne stehen muss."
+        ),
+        "language_switched",
+    ),
 ]
 
 
@@ -206,11 +249,12 @@ def test_a_failed_instruction_reflection_leaves_the_original_whole(run, completi
     assert counts["reflect_status"] == {"reflect_instruction": {reason: 1}}
 
 
-@pytest.mark.parametrize(("completion", "reason"), FAILED_RESPONSE)
+@pytest.mark.parametrize(("completion", "reason"), FAILED_RESPONSE + GUARDED)
 def test_a_failed_response_reflection_leaves_the_original_whole(run, completion, reason):
-    variants, _ = run(make_rows(ONE), Oracle({("a", "reflect_response"): completion}), ["reflect_response"])
+    rows = make_rows(LONG if reason == "language_switched" else ONE)
+    variants, _ = run(rows, Oracle({("a", "reflect_response"): completion}), ["reflect_response"])
     (row,) = variants["reflect_response"].to_list()
-    assert pair(row) == ("Sort.", "3 1 2", "1 2 3")
+    assert pair(row) == pair(rows[0])
     assert (row["variant"], row["reflect_status"]) == ("reflect_response", reason)
     assert row["reflection"] == completion.text
 
@@ -246,12 +290,12 @@ def test_a_failed_response_reflection_does_not_keep_reflect_both_from_being_made
 @pytest.mark.parametrize(
     ("variant", "completion", "attempts"),
     [
-        *(("reflect_instruction", c, [0] if reason == "oracle_error" else [0, 1]) for c, reason in FAILED_INSTRUCTION),
-        *(("reflect_response", c, [0] if reason == "oracle_error" else [0, 1]) for c, reason in FAILED_RESPONSE),
-        *(("reflect_both", c, [0] if reason == "oracle_error" else [0, 1]) for c, reason in FAILED_RESPONSE),
+        *(("reflect_instruction", c, [0] if reason in FINAL else [0, 1]) for c, reason in FAILED_INSTRUCTION),
+        *(("reflect_response", c, [0] if reason in FINAL else [0, 1]) for c, reason in FAILED_RESPONSE),
+        *(("reflect_both", c, [0] if reason in FINAL else [0, 1]) for c, reason in FAILED_RESPONSE),
     ],
 )
-def test_what_cannot_be_adopted_is_asked_once_more_with_the_same_messages_unless_the_oracle_itself_failed(
+def test_what_cannot_be_adopted_is_asked_once_more_with_the_same_messages_unless_no_sample_can_mend_it(
     run, variant, completion, attempts
 ):
     oracle = Oracle({("a", variant): completion})
@@ -286,7 +330,9 @@ def test_reflect_both_starts_from_a_pair_that_only_the_second_answer_gave(run):
     assert both.messages[1]["content"].startswith("[Instruction]\nx2\n\n[The Start of Answer]\ny2\n\n")
 
 
-@pytest.mark.parametrize("second", [Completion("2. [Better Answer] N/A [End]", "stop"), NOTHING])
+@pytest.mark.parametrize(
+    "second", [Completion("2. [Better Answer] N/A [End]", "stop"), Completion(None, failure="content_filter")]
+)
 def test_where_the_second_answer_is_no_better_the_first_one_and_its_reason_stay(run, second):
     first = Completion("1. Short.\n2. [Better Answer] I cannot help with that. [End]", "stop", model="oracle-1")
     oracle = Oracle({("a", "reflect_response"): [first, second]})
@@ -295,6 +341,16 @@ def test_where_the_second_answer_is_no_better_the_first_one_and_its_reason_stay(
     assert pair(row) == ("Sort.", "3 1 2", "1 2 3")
     assert (row["reflect_status"], row["reflection"], row["critique"]) == ("refusal", first.text, "1. Short.")
     assert len(oracle.requests) == 2
+
+
+@pytest.mark.parametrize("status", OPEN)
+def test_where_the_second_question_is_open_the_row_is_open_and_keeps_what_the_first_answer_said(run, status):
+    first = Completion("1. Short.\n2. [Better Answer] I cannot help with that. [End]", "stop", model="oracle-1")
+    oracle = Oracle({("a", "reflect_response"): [first, Completion(None, failure=status)]})
+    variants, _ = run(make_rows(ONE), oracle, ["reflect_response"])
+    (row,) = variants["reflect_response"].to_list()
+    assert pair(row) == ("Sort.", "3 1 2", "1 2 3")
+    assert (row["reflect_status"], row["reflection"], row["critique"]) == (status, first.text, "1. Short.")
 
 
 def test_an_oracle_that_would_only_repeat_itself_is_not_asked_again(run):
@@ -316,7 +372,7 @@ def test_only_the_variants_asked_for_are_made_and_what_they_start_from(run, aske
     oracle = Oracle()
     variants, counts = run(make_rows(ONE), oracle, asked_for)
     assert list(variants) == made
-    assert [variant for _, variant, _ in oracle.asked()] == made[1:]
+    assert sorted(variant for _, variant, _ in oracle.asked()) == sorted(made[1:])
     assert list(counts["reflect_status"]) == made[1:]
 
 
@@ -375,54 +431,53 @@ def test_no_rows_give_empty_variants_and_ask_nothing(run):
 
 
 class CrashingOracle(Oracle):
-    """Dies as it is asked about `row_id`."""
+    """Dies as the answer for `row_id` is looked up."""
 
     def __init__(self, row_id: str, variant: str) -> None:
         super().__init__()
-        self.deadly = (row_id, variant)
+        self.deadly = (row_id, variant, 0)
 
-    def complete(self, requests):
-        if self.deadly in [(request.row_id, request.variant) for request in requests]:
+    def answer(self, request: OracleRequest) -> Completion:
+        if key_of(request) == self.deadly:
             raise KeyboardInterrupt
-        return super().complete(requests)
+        return super().answer(request)
 
 
 @pytest.mark.parametrize(
-    ("crash", "asked_before", "asked_after"),
+    ("crash", "before", "after"),
     [
         (("row-0", "reflect_instruction"), 0, 30),
-        (("row-7", "reflect_instruction"), 6, 24),  # shards of 3: rows 0 to 5 are finished
-        (("row-9", "reflect_response"), 19, 11),
-        (("row-0", "reflect_both"), 20, 10),
+        (("row-7", "reflect_instruction"), 7, 24),  # shards of 3: rows 0 to 5 are finished
+        (("row-9", "reflect_both"), 19, 11),
+        (("row-0", "reflect_response"), 20, 10),
     ],
 )
-def test_after_a_crash_finished_shards_are_not_asked_again(run, monkeypatch, crash, asked_before, asked_after):
+def test_after_a_crash_finished_shards_are_not_made_again(run, monkeypatch, crash, before, after):
     monkeypatch.setattr("reflection.reflect.SHARD_ROWS", 3)
     rows = many_rows(10)
     crashing = CrashingOracle(*crash)
     with pytest.raises(KeyboardInterrupt):
         run(rows, crashing)
-    assert len(crashing.requests) == asked_before
+    assert len(crashing.looked_up) == before
     second = Oracle()
     variants, counts = run(rows, second)
-    assert len(second.requests) == asked_after
-    assert not set(second.asked()) & set(crashing.asked())
+    assert len(second.looked_up) == after
     assert counts["reflect_status"] == {name: {"ok": 10} for name in ALL}
     assert variants["reflect_both"]["output"][:] == [f"better reflect_both of row-{n}" for n in range(10)]
 
 
-def test_a_finished_run_is_not_asked_again_and_another_key_is(run):
+def test_a_result_that_was_made_is_not_made_again_and_another_key_is(run):
     first, again, other = Oracle(), Oracle(), Oracle({("a", "reflect_response"): better_answer("other")})
     variants, counts = run(make_rows(ONE, TWO), first)
     same, same_counts = run(make_rows(ONE, TWO), again)
-    assert (len(first.requests), len(again.requests)) == (6, 0)
+    assert (len(first.looked_up), len(again.looked_up)) == (6, 0)
     assert same_counts == counts
     assert all(same[name].to_list() == rows.to_list() for name, rows in variants.items())
     changed, _ = run(make_rows(ONE, TWO), other, key="another key")
-    assert len(other.requests) == 6
+    assert len(other.looked_up) == 6
     assert changed["reflect_response"]["output"][:] == ["other", "better reflect_response of b"]
 
 
-def test_every_reason_but_the_parents_is_shown_above():
-    shown = {reason for _, reason in FAILED_INSTRUCTION + FAILED_RESPONSE}
-    assert shown == set(REASONS) - {"parent_not_reflected"}
+def test_every_reason_that_an_answer_can_have_is_shown_above():
+    shown = {reason for _, reason in FAILED_INSTRUCTION + FAILED_RESPONSE + GUARDED}
+    assert shown == {*EXTRACTION_FAILURES, *GUARD_FAILURES, *NO_TEXT, *OPEN}

@@ -13,7 +13,8 @@ from hub_cards.errors import BadInputError
 from reflection.config import ReflectConfig
 from reflection.oracles import Completion, OracleRequest, make_oracle
 from reflection.oracles import openai as oracle_module
-from reflection.oracles.openai import OpenAIOracle
+from reflection.oracles.chat import Sampling
+from reflection.oracles.openai import OpenAIOracle, Pace, backoff
 from reflection.store import CompletionStore
 
 KEY = "sk-test-3f9a-do-not-write-me-anywhere"
@@ -113,11 +114,12 @@ def endpoint():
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    """A key; no proxy, no other endpoint; nothing can take long."""
+    """A key; no proxy, no other endpoint; no long waits between tries."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(oracle_module, "TIMEOUT_SECONDS", 20)
+    monkeypatch.setattr(oracle_module, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(oracle_module, "LONGEST_DELAY", 0.01)
 
 
 @pytest.fixture
@@ -131,7 +133,19 @@ def oracle(endpoint, store) -> OpenAIOracle:
 
 
 def make(endpoint, store, concurrency: int = 4, max_tokens: int = 64, model: str = "oracle-1") -> OpenAIOracle:
-    return OpenAIOracle(model, store, endpoint.url, concurrency, max_tokens)
+    pace = Pace(concurrency, None, None, timeout_seconds=20, max_error_fraction=1)
+    return OpenAIOracle(Sampling(model, max_tokens), store, endpoint.url, pace)
+
+
+def complete(oracle: OpenAIOracle, requests: list[OracleRequest]) -> list[Completion]:
+    """One job a request, and what is known of each afterwards."""
+    oracle.run(lambda: map(iter_one, requests), len(requests))
+    return [oracle.answer(one) for one in requests]
+
+
+def iter_one(one: OracleRequest):
+    """A job that asks one thing."""
+    yield one
 
 
 def request(question, attempt: int = 0) -> OracleRequest:
@@ -145,14 +159,14 @@ def stored_texts(store: CompletionStore) -> list[str]:
 
 class TestNormalAnswers:
     def test_an_answer_comes_with_who_wrote_it_how_it_ended_and_what_it_cost(self, endpoint, oracle):
-        assert oracle.complete([request("why")]) == [
-            Completion("answer to why", "stop", None, "oracle-1-2026-05-01", 11, 7, from_store=False)
+        assert complete(oracle, [request("why")]) == [
+            Completion("answer to why", "stop", None, "oracle-1-2026-05-01", None, 11, 7, from_store=True)
         ]
         assert endpoint.paths == {"/v1/chat/completions"}
         assert endpoint.keys == {f"Bearer {KEY}"}
 
     def test_what_is_sent_is_the_papers_sampling_and_nothing_else(self, endpoint, oracle):
-        oracle.complete([request("why")])
+        complete(oracle, [request("why")])
         assert endpoint.requests == [
             {
                 "model": "oracle-1",
@@ -170,39 +184,37 @@ class TestNormalAnswers:
             return 200, chat(f"answer to {question}"), {}
 
         endpoint.answer = answer
-        found = oracle.complete([request(number) for number in range(8)])
+        found = complete(oracle, [request(number) for number in range(8)])
         assert [completion.text for completion in found] == [f"answer to {number}" for number in range(8)]
 
     def test_nothing_to_ask_asks_nothing(self, endpoint, oracle):
-        assert oracle.complete([]) == []
+        assert complete(oracle, []) == []
         assert endpoint.requests == []
 
-    def test_an_answer_that_stopped_for_length_says_so_now_and_from_the_store(self, endpoint, oracle):
+    def test_an_answer_that_stopped_for_length_says_so(self, endpoint, oracle):
         endpoint.answer = always(200, chat("[Better Answer] The mo", "length"))
-        (fresh,) = oracle.complete([request("why")])
-        (stored,) = oracle.complete([request("why")])
-        assert (fresh.text, fresh.finish_reason, fresh.from_store) == ("[Better Answer] The mo", "length", False)
-        assert (stored.text, stored.finish_reason, stored.from_store) == ("[Better Answer] The mo", "length", True)
+        (found,) = complete(oracle, [request("why")])
+        assert (found.text, found.finish_reason) == ("[Better Answer] The mo", "length")
 
     def test_a_local_server_may_leave_usage_and_model_out(self, endpoint, oracle):
         endpoint.answer = always(200, chat("yes", usage=None, model=None))
-        assert oracle.complete([request("why")]) == [Completion("yes", "stop", None, "oracle-1", None, None)]
+        assert complete(oracle, [request("why")]) == [Completion("yes", "stop", None, "oracle-1", from_store=True)]
 
     def test_an_empty_text_is_an_answer(self, endpoint, oracle, store):
         endpoint.answer = always(200, chat(""))
-        (found,) = oracle.complete([request("why")])
-        assert (found.text, found.error) == ("", None)
+        (found,) = complete(oracle, [request("why")])
+        assert (found.text, found.failure) == ("", None)
         assert stored_texts(store) == [""]
 
     def test_hostile_text_arrives_as_it_was_written(self, endpoint, oracle):
         text = "é😀\u2028\x00 {x} [End] '\";\r\n\t"
         endpoint.answer = always(200, chat(text))
-        assert [oracle.complete([request("why")])[0].text for _ in range(2)] == [text, text]
+        assert [complete(oracle, [request("why")])[0].text for _ in range(2)] == [text, text]
 
     def test_half_a_surrogate_pair_does_not_cost_the_answer(self, endpoint, oracle, store):
         raw = json.dumps(chat("half \ud83d, whole \U0001f600"), ensure_ascii=True).encode()
         endpoint.answer = always(200, raw)
-        (found,) = oracle.complete([request("why")])
+        (found,) = complete(oracle, [request("why")])
         assert found.text == "half ?, whole \U0001f600"
         assert stored_texts(store) == [found.text]
 
@@ -210,7 +222,7 @@ class TestNormalAnswers:
 class TestConcurrency:
     @pytest.mark.parametrize("concurrency", [2, 4])
     def test_as_many_requests_as_allowed_are_in_flight_and_no_more(self, endpoint, store, monkeypatch, concurrency):
-        monkeypatch.setattr(oracle_module, "MAX_RETRIES", 0)
+        monkeypatch.setattr(oracle_module, "MAX_TRIES", 1)
         together = threading.Barrier(concurrency, timeout=10)
 
         def answer(question, times):
@@ -219,7 +231,7 @@ class TestConcurrency:
             return 200, chat("yes"), {}
 
         endpoint.answer = answer
-        found = make(endpoint, store, concurrency).complete([request(number) for number in range(12)])
+        found = complete(make(endpoint, store, concurrency), [request(number) for number in range(12)])
         assert [completion.text for completion in found] == ["yes"] * 12
         assert endpoint.peak == concurrency
 
@@ -229,25 +241,67 @@ class TestConcurrency:
             return 200, chat("yes"), {}
 
         endpoint.answer = answer
-        make(endpoint, store, concurrency=1).complete([request(number) for number in range(6)])
+        complete(make(endpoint, store, concurrency=1), [request(number) for number in range(6)])
         assert endpoint.peak == 1
         assert endpoint.questions() == ["0", "1", "2", "3", "4", "5"]
 
 
+class TestJobs:
+    def test_a_job_goes_on_with_the_answer_it_was_given(self, endpoint, oracle):
+        def job():
+            first = yield request("a")
+            yield request(f"after {first.text}")
+
+        oracle.run(lambda: [job()], 1)
+        assert endpoint.questions() == ["a", "after answer to a"]
+
+    def test_a_slow_answer_holds_up_no_other_job(self, endpoint, store):
+        others_done = threading.Event()
+
+        def answer(question, times):
+            if question == "slow":
+                assert others_done.wait(20)  # until all the others have been answered
+            elif question == "29":
+                others_done.set()
+            return 200, chat("yes"), {}
+
+        endpoint.answer = answer
+        found = complete(make(endpoint, store, concurrency=2), [request("slow"), *map(request, range(30))])
+        assert {completion.text for completion in found} == {"yes"}
+
+    def test_jobs_are_taken_as_there_is_room_for_them(self, endpoint, store):
+        taken = 0
+
+        def jobs():
+            nonlocal taken
+            for number in range(20):
+                taken += 1
+                yield iter_one(request(number))
+
+        def answer(question, times):
+            seen.append(taken)
+            return 200, chat("yes"), {}
+
+        seen: list[int] = []
+        endpoint.answer = answer
+        make(endpoint, store, concurrency=3).run(jobs, 20)
+        assert len(seen) == 20
+        assert all(count <= number + 3 for number, count in enumerate(seen, start=1))
+
+
 class TestStore:
     def test_the_same_question_twice_at_once_is_paid_for_once(self, endpoint, oracle):
-        answers = oracle.complete([request("a"), request("b"), request("a")])
+        answers = complete(oracle, [request("a"), request("b"), request("a")])
         assert sorted(endpoint.questions()) == ["a", "b"]
         assert answers[0] == answers[2] != answers[1]
 
     def test_answers_from_the_store_are_not_asked_again(self, endpoint, store, tmp_path):
-        make(endpoint, store).complete([request(number) for number in range(3)])
+        complete(make(endpoint, store), [request(number) for number in range(3)])
         assert len(endpoint.requests) == 3
         later = make(endpoint, CompletionStore(str(tmp_path / "completions.sqlite")))
-        found = later.complete([request(number) for number in range(5)])
+        found = complete(later, [request(number) for number in range(5)])
         assert sorted(endpoint.questions()) == ["0", "1", "2", "3", "4"]
         assert [completion.text for completion in found] == [f"answer to {number}" for number in range(5)]
-        assert [completion.from_store for completion in found] == [True, True, True, False, False]
         assert (found[0].model, found[0].prompt_tokens, found[0].completion_tokens) == ("oracle-1-2026-05-01", 11, 7)
 
     def test_a_second_attempt_is_a_request_of_its_own_with_another_seed(self, endpoint, oracle):
@@ -255,17 +309,18 @@ class TestStore:
             return 200, chat(f"answer {times}"), {}
 
         endpoint.answer = numbered
-        found = [oracle.complete([request("why", attempt)])[0].text for attempt in (0, 1, 0, 1)]
+        found = [complete(oracle, [request("why", attempt)])[0].text for attempt in (0, 1, 0, 1)]
         assert found == ["answer 1", "answer 2", "answer 1", "answer 2"]
         assert [body["seed"] for body in endpoint.requests] == [0, 1]
 
     def test_another_model_or_length_limit_is_another_request_and_another_endpoint_is_not(self, endpoint, store):
-        make(endpoint, store).complete([request("why")])
-        make(endpoint, store, model="oracle-2").complete([request("why")])
-        make(endpoint, store, max_tokens=128).complete([request("why")])
+        complete(make(endpoint, store), [request("why")])
+        complete(make(endpoint, store, model="oracle-2"), [request("why")])
+        complete(make(endpoint, store, max_tokens=128), [request("why")])
         assert len(endpoint.requests) == 3
-        moved = OpenAIOracle("oracle-1", store, "http://127.0.0.1:1/v1", concurrency=1, max_tokens=64)
-        assert moved.complete([request("why")])[0].text == "answer to why"
+        moved = make(endpoint, store)
+        moved.base_url = "http://127.0.0.1:1/v1"
+        assert complete(moved, [request("why")])[0].text == "answer to why"
 
     def test_an_answer_is_in_the_store_before_the_others_have_arrived(self, endpoint, store, tmp_path):
         seen = []
@@ -277,7 +332,7 @@ class TestStore:
             return 200, chat(f"answer to {question}"), {}
 
         endpoint.answer = answer
-        make(endpoint, store, concurrency=1).complete([request("first"), request("second"), request("last")])
+        complete(make(endpoint, store, concurrency=1), [request("first"), request("second"), request("last")])
         assert seen == ["answer to first", "answer to second"]
 
 
@@ -290,15 +345,15 @@ class TestRowsThatFail:
             return 200, chat(f"answer to {question}"), {}
 
         endpoint.answer = answer
-        found = oracle.complete([request(number) for number in range(3)])
+        found = complete(oracle, [request(number) for number in range(3)])
         assert [completion.text for completion in found] == ["answer to 0", "answer to 1", "answer to 2"]
-        assert [completion.error for completion in found] == [None, None, None]
+        assert [completion.failure for completion in found] == [None, None, None]
         assert sorted(endpoint.questions()) == ["0", "1", "1", "1", "2"]
         assert len(stored_texts(store)) == 3
 
     @pytest.mark.parametrize("status", [429, 500, 503])
     def test_a_lasting_failure_is_that_rows_error_and_no_others(self, endpoint, oracle, store, monkeypatch, status):
-        monkeypatch.setattr(oracle_module, "MAX_RETRIES", 1)
+        monkeypatch.setattr(oracle_module, "MAX_TRIES", 2)
 
         def answer(question, times):
             if question == "1":
@@ -306,81 +361,102 @@ class TestRowsThatFail:
             return 200, chat(f"answer to {question}"), {}
 
         endpoint.answer = answer
-        found = oracle.complete([request(number) for number in range(3)])
+        found = complete(oracle, [request(number) for number in range(3)])
         assert [completion.text for completion in found] == ["answer to 0", None, "answer to 2"]
-        assert "out of order" in found[1].error
+        assert found[1].failure == "oracle_error"
+        assert "out of order" in found[1].detail
         assert sorted(endpoint.questions()) == ["0", "1", "1", "2"]
         assert sorted(stored_texts(store)) == ["answer to 0", "answer to 2"]
 
     def test_retries_are_bounded(self, endpoint, oracle, monkeypatch):
-        monkeypatch.setattr(oracle_module, "MAX_RETRIES", 3)
+        monkeypatch.setattr(oracle_module, "MAX_TRIES", 4)
         endpoint.answer = always(500, failure("out of order"), AT_ONCE)
-        oracle.complete([request("why")])
+        complete(oracle, [request("why")])
         assert len(endpoint.requests) == 4
 
-    @pytest.mark.parametrize("status", [400, 422])
-    def test_a_request_that_the_endpoint_refuses_is_that_rows_error_and_not_repeated(self, endpoint, oracle, status):
+    @pytest.mark.parametrize("status", [400, 413, 422])
+    def test_a_prompt_too_long_for_the_endpoint_is_that_rows_own_and_never_asked_again(
+        self, endpoint, oracle, store, status
+    ):
         def answer(question, times):
             if question == "1":
-                return status, failure("context length exceeded"), AT_ONCE
+                return status, failure("the maximum context length is 8 tokens"), AT_ONCE
             return 200, chat(f"answer to {question}"), {}
 
         endpoint.answer = answer
-        found = oracle.complete([request(number) for number in range(3)])
+        found = complete(oracle, [request(number) for number in range(3)])
         assert [completion.text for completion in found] == ["answer to 0", None, "answer to 2"]
-        assert "context length exceeded" in found[1].error
+        assert (found[1].failure, found[1].from_store) == ("context_overflow", True)
+        assert "maximum context length" in found[1].detail
+        assert complete(make(endpoint, store), [request(1)]) == [found[1]]
         assert sorted(endpoint.questions()) == ["0", "1", "2"]
 
     @pytest.mark.parametrize(
-        ("body", "headers"),
+        ("body", "status"),
         [
-            (chat(None), {}),
-            (chat("x", choices=[]), {}),
-            (chat("x", choices=None), {}),
-            (chat("x", choices=[None]), {}),
-            (chat("x", choices=[{"index": 0, "finish_reason": "stop"}]), {}),
-            (chat([{"type": "text", "text": "x"}]), {}),
-            ({"id": "x"}, {}),
-            (["x"], {}),
-            (b"{broken", {}),
-            (b"", {}),
-            (b"<html>Welcome</html>", {"content-type": "text/html"}),
+            (chat(None), "null_content"),
+            (chat("x", choices=[{"index": 0, "finish_reason": "stop"}]), "null_content"),
+            (chat([{"type": "text", "text": "x"}]), "null_content"),
+            (chat("x", choices=[]), "no_choices"),
+            (chat("x", choices=[None]), "no_choices"),
+            (chat("I ca", "content_filter"), "content_filter"),
         ],
-        ids=[
-            "null content",
-            "no choices",
-            "null choices",
-            "a null choice",
-            "no message",
-            "content in parts",
-            "nothing of a chat completion",
-            "a list",
-            "broken JSON",
-            "an empty body",
-            "a web page",
-        ],
+        ids=["null content", "no message", "content in parts", "no choices", "a null choice", "filtered"],
     )
-    def test_an_answer_without_text_is_that_rows_error_and_asked_again_next_time(
-        self, endpoint, oracle, store, monkeypatch, body, headers
+    def test_an_answer_without_text_has_its_own_status_is_paid_for_and_kept(
+        self, endpoint, oracle, store, body, status
     ):
-        monkeypatch.setattr(oracle_module, "MAX_RETRIES", 0)
-        endpoint.answer = lambda question, times: (200, body, headers) if question == "1" else normal(question, times)
-        found = oracle.complete([request(number) for number in range(3)])
+        endpoint.answer = lambda question, times: (200, body, {}) if question == "1" else normal(question, times)
+        found = complete(oracle, [request(number) for number in range(3)])
         assert [completion.text for completion in found] == ["answer to 0", None, "answer to 2"]
-        assert found[1].error
+        assert (found[1].failure, found[1].prompt_tokens, found[1].from_store) == (status, 11, True)
+        assert complete(make(endpoint, store), [request(1)]) == [found[1]]
+        assert endpoint.questions().count("1") == 1
+
+    @pytest.mark.parametrize(
+        ("body", "headers", "tries"),
+        [
+            ({"id": "x", "error": {"message": "upstream is away"}}, {}, 3),
+            (["x"], {}, 3),
+            (b"{broken", {}, 3),
+            (b"", {}, 3),
+            (b"\xff\xfe", {}, 3),
+            (b"[" * 100_000, {}, 3),
+            (b"<html>Welcome</html>", {"content-type": "text/html"}, 1),
+        ],
+        ids=["an error", "a list", "broken JSON", "an empty body", "no text", "nested beyond reason", "a web page"],
+    )
+    def test_what_is_no_chat_completion_is_an_error_and_asked_again_next_time(
+        self, endpoint, oracle, store, monkeypatch, body, headers, tries
+    ):
+        monkeypatch.setattr(oracle_module, "MAX_TRIES", 3)
+        endpoint.answer = lambda question, times: (200, body, headers) if question == "1" else normal(question, times)
+        found = complete(oracle, [request(number) for number in range(3)])
+        assert [completion.text for completion in found] == ["answer to 0", None, "answer to 2"]
+        assert found[1].failure == "oracle_error"
+        assert found[1].detail
+        assert endpoint.questions().count("1") == tries
         assert sorted(stored_texts(store)) == ["answer to 0", "answer to 2"]
         endpoint.answer = normal
-        assert oracle.complete([request(1)])[0].text == "answer to 1"
+        assert complete(make(endpoint, store), [request(1)])[0].text == "answer to 1"
 
     def test_an_endpoint_that_is_not_there_is_an_error_of_every_row(self, store, monkeypatch):
-        monkeypatch.setattr(oracle_module, "MAX_RETRIES", 0)
+        monkeypatch.setattr(oracle_module, "MAX_TRIES", 1)
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
             url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
-            found = OpenAIOracle("oracle-1", store, url, 2, 64).complete([request(1), request(2)])
-        assert [completion.text for completion in found] == [None, None]
-        assert all(completion.error for completion in found)
+            pace = Pace(2, None, None, timeout_seconds=20, max_error_fraction=1)
+            found = complete(OpenAIOracle(Sampling("oracle-1", 64), store, url, pace), [request(1), request(2)])
+        assert [(completion.text, completion.failure) for completion in found] == [(None, "oracle_error")] * 2
         assert stored_texts(store) == []
+
+    def test_the_waits_between_tries_double_up_to_a_minute_with_half_of_them_left_to_chance(self, monkeypatch):
+        monkeypatch.setattr(oracle_module, "FIRST_DELAY", 0.5)
+        monkeypatch.setattr(oracle_module, "LONGEST_DELAY", 60.0)
+        longest = [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+        for number, most in enumerate(longest):
+            waits = [backoff(number) for _ in range(200)]
+            assert most / 2 <= min(waits) < max(waits) <= most
 
 
 class TestWhatNoRetryCanMend:
@@ -390,6 +466,7 @@ class TestWhatNoRetryCanMend:
             (401, ["OPENAI_API_KEY", "401"]),
             (403, ["OPENAI_API_KEY", "403"]),
             (404, ["--oracle_model", "--base_url", "404"]),
+            (400, ["400"]),
         ],
     )
     def test_the_run_stops_with_one_line_and_what_had_arrived_is_in_the_store(self, endpoint, store, status, named):
@@ -401,7 +478,7 @@ class TestWhatNoRetryCanMend:
         endpoint.answer = answer
         oracle = make(endpoint, store, concurrency=1)
         with pytest.raises(BadInputError) as error:
-            oracle.complete([request(number) for number in range(6)])
+            complete(oracle, [request(number) for number in range(6)])
         message = str(error.value)
         assert message.startswith("--oracle openai: ")
         assert all(word in message for word in named)
@@ -412,24 +489,24 @@ class TestWhatNoRetryCanMend:
         assert "5" not in endpoint.questions()  # one more may have been under way, but the rest is not gone on with
 
         endpoint.answer = normal
-        found = oracle.complete([request(number) for number in range(6)])
-        assert [completion.from_store for completion in found] == [True, True, True, False, False, False]
+        found = complete(oracle, [request(number) for number in range(6)])
+        assert [completion.text for completion in found] == [f"answer to {number}" for number in range(6)]
         assert [endpoint.questions().count(number) for number in "0123"] == [1, 1, 1, 2]
 
     def test_many_refusals_at_once_are_one_error(self, endpoint, store, caplog, capsys):
         endpoint.answer = always(401, failure("no"))
         with pytest.raises(BadInputError, match="OPENAI_API_KEY"):
-            make(endpoint, store, concurrency=8).complete([request(number) for number in range(40)])
+            complete(make(endpoint, store, concurrency=8), [request(number) for number in range(40)])
         assert len(endpoint.requests) <= 16
         assert "never retrieved" not in caplog.text + capsys.readouterr().err
 
     @pytest.mark.parametrize("value", [None, ""], ids=["unset", "empty"])
-    def test_without_a_key_nothing_starts(self, store, monkeypatch, value):
+    def test_without_a_key_nothing_starts(self, endpoint, store, monkeypatch, value):
         monkeypatch.delenv("OPENAI_API_KEY")
         if value is not None:
             monkeypatch.setenv("OPENAI_API_KEY", value)
         with pytest.raises(BadInputError) as error:
-            OpenAIOracle("oracle-1", store, None, 4, 64)
+            make(endpoint, store)
         assert "OPENAI_API_KEY" in str(error.value)
         assert "\n" not in str(error.value)
 
@@ -455,7 +532,7 @@ class TestWholeStage:
         self, endpoint, root, tmp_path, caplog, capfd, monkeypatch
     ):
         caplog.set_level(logging.DEBUG)
-        monkeypatch.setattr(oracle_module, "MAX_RETRIES", 0)
+        monkeypatch.setattr(oracle_module, "MAX_TRIES", 1)
 
         def answer(question, times):
             if "Question 2" in question:
@@ -486,6 +563,6 @@ class TestWholeStage:
         oracle = make_oracle(config)
         assert isinstance(oracle, OpenAIOracle)
         assert oracle.can_resample is True
-        oracle.complete([request("why")])
+        complete(oracle, [request("why")])
         assert [(body["model"], body["max_tokens"]) for body in endpoint.requests] == [("oracle-1", 64)]
         assert (tmp_path / "run/completions.sqlite").is_file()

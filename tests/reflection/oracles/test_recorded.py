@@ -27,33 +27,32 @@ def request(row_id="hash-1", source_id="alpaca-1", variant="reflect_response", a
 
 
 def test_a_completion_is_found_by_the_sources_id(recorded):
-    (found,) = recorded(LINE).complete([request()])
+    found = recorded(LINE).answer(request())
     assert found == Completion("Better Answer: yes", finish_reason="stop", model="recorded")
 
 
 def test_a_completion_is_found_by_our_row_id(recorded):
     oracle = recorded({"row_id": "hash-1", "variant": "reflect_response", "completion": "by row_id"})
-    assert oracle.complete([request(source_id=None)])[0].text == "by row_id"
-    assert oracle.complete([request(source_id="alpaca-1")])[0].text == "by row_id"
+    assert oracle.answer(request(source_id=None)).text == "by row_id"
+    assert oracle.answer(request(source_id="alpaca-1")).text == "by row_id"
 
 
 def test_our_row_id_wins_over_the_sources_id(recorded):
     oracle = recorded(LINE, {"row_id": "hash-1", "variant": "reflect_response", "completion": "by row_id"})
-    assert oracle.complete([request()])[0].text == "by row_id"
-    assert oracle.complete([request(row_id="hash-2")])[0].text == "Better Answer: yes"
+    assert oracle.answer(request()).text == "by row_id"
+    assert oracle.answer(request(row_id="hash-2")).text == "Better Answer: yes"
 
 
 def test_in_a_record_with_both_the_row_id_counts(recorded):
     oracle = recorded({"row_id": "hash-1", **LINE})
-    assert oracle.complete([request(source_id=None)])[0].text == "Better Answer: yes"
-    assert oracle.complete([request(row_id="hash-2")])[0].text is None
+    assert oracle.answer(request(source_id=None)).text == "Better Answer: yes"
+    assert oracle.answer(request(row_id="hash-2")).text is None
 
 
-def test_answers_come_in_the_order_of_the_requests_one_for_each_variant(recorded):
+def test_each_variant_has_an_answer_of_its_own(recorded):
     oracle = recorded(*({**LINE, "variant": f"reflect_{name}", "completion": name} for name in ("both", "response")))
     asked = [request(variant=f"reflect_{name}") for name in ("response", "both", "response")]
-    assert [found.text for found in oracle.complete(asked)] == ["response", "both", "response"]
-    assert oracle.complete([]) == []
+    assert [oracle.answer(one).text for one in asked] == ["response", "both", "response"]
 
 
 @pytest.mark.parametrize(
@@ -66,16 +65,22 @@ def test_answers_come_in_the_order_of_the_requests_one_for_each_variant(recorded
     ],
     ids=["another row", "a row without an id", "another variant", "an empty id"],
 )
-def test_what_was_not_recorded_is_an_error_and_no_exception(recorded, asked):
+def test_what_was_not_recorded_is_said_to_be_so_and_no_exception(recorded, asked):
     oracle = recorded(LINE)
-    missing, found = oracle.complete([asked, request()])
-    assert missing.text is None
-    assert missing.error == f"no completion recorded in {oracle.path}"
-    assert found.text == "Better Answer: yes"
+    assert oracle.answer(asked) == Completion(None, failure="not_recorded", model="recorded")
+    assert oracle.answer(request()).text == "Better Answer: yes"
+
+
+def test_a_run_has_nothing_to_fetch_and_makes_no_job(recorded):
+    def jobs():
+        raise AssertionError("a job was made")
+        yield
+
+    assert recorded(LINE).run(jobs, 3, 1) is None
 
 
 def test_an_empty_id_in_the_file_is_not_the_id_of_rows_that_have_none(recorded):
-    assert recorded({**LINE, "id": ""}).complete([request(source_id=None)])[0].text is None
+    assert recorded({**LINE, "id": ""}).answer(request(source_id=None)).text is None
 
 
 def test_finish_reason_and_model_are_taken_from_the_record_where_it_has_them(recorded):
@@ -83,28 +88,28 @@ def test_finish_reason_and_model_are_taken_from_the_record_where_it_has_them(rec
         {**LINE, "finish_reason": "length", "model": "oracle-1"},
         {**LINE, "id": "2", "finish_reason": None, "model": None},
     )
-    known, unknown = oracle.complete([request(), request(source_id="2")])
+    known, unknown = oracle.answer(request()), oracle.answer(request(source_id="2"))
     assert (known.finish_reason, known.model) == ("length", "oracle-1")
     assert (unknown.finish_reason, unknown.model) == (None, None)
 
 
 def test_an_empty_completion_is_a_completion(recorded):
-    (found,) = recorded({**LINE, "completion": ""}).complete([request()])
-    assert (found.text, found.error) == ("", None)
+    found = recorded({**LINE, "completion": ""}).answer(request())
+    assert (found.text, found.failure) == ("", None)
 
 
 def test_asking_again_gives_the_same_so_it_is_not_offered(recorded):
     oracle = recorded(LINE)
     assert oracle.can_resample is False
-    assert oracle.complete([request(attempt=1)]) == oracle.complete([request(attempt=0)])
+    assert oracle.answer(request(attempt=1)) == oracle.answer(request(attempt=0))
 
 
 def test_blank_lines_are_skipped_and_an_empty_file_answers_nothing(tmp_path):
     file = tmp_path / "completions.jsonl"
     file.write_text(f"\n{json.dumps(LINE)}\n\n", encoding="utf-8")
-    assert RecordedOracle(str(file)).complete([request()])[0].text == "Better Answer: yes"
+    assert RecordedOracle(str(file)).answer(request()).text == "Better Answer: yes"
     file.write_text("", encoding="utf-8")
-    assert RecordedOracle(str(file)).complete([request()])[0].text is None
+    assert RecordedOracle(str(file)).answer(request()).text is None
 
 
 def test_the_quickstarts_file_answers_every_variant_of_its_rows(quickstart):
@@ -116,7 +121,7 @@ def test_the_quickstarts_file_answers_every_variant_of_its_rows(quickstart):
         for variant in ("reflect_instruction", "reflect_response", "reflect_both")
     ]
     assert len(asked) == 288
-    assert all(found.text and found.error is None for found in oracle.complete(asked))
+    assert all(found.text and found.failure is None for found in map(oracle.answer, asked))
 
 
 GOOD = json.dumps(LINE)
