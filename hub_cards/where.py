@@ -99,11 +99,14 @@ def _rank(values: Sequence[Any], highest: bool, number: float, percent: bool, co
     numbers = [math.nan if value is None else _number(value, column) for value in values]
     ranked = [position for position, value in enumerate(numbers) if not math.isnan(value)]
     ranked.sort(key=lambda position: -numbers[position] if highest else numbers[position])
-    count = round(len(values) * number / 100) if percent else int(number)
+    count = math.floor(len(values) * number / 100 + 0.5) if percent else int(number)
     return sorted(ranked[:count])
 
 
 def _number(value: Any, column: str) -> float:
     if isinstance(value, int | float):  # True and False are 1 and 0
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
     raise BadInputError(f"--where: column {column} holds {value!r}, which is no number")

@@ -21,7 +21,7 @@ import openai
 from hub_cards.cli import say
 from hub_cards.errors import BadInputError
 from reflection.costs import Price, Usage
-from reflection.oracles.account import LOG_SECONDS, Budget, BudgetSpentError, ErrorWindow, Progress
+from reflection.oracles.account import LOG_SECONDS, Budget, BudgetSpentError, ErrorWindow, Progress, duration
 from reflection.oracles.base import Completion, Job, OracleRequest
 from reflection.oracles.chat import Sampling, on_the_wire, read_response
 from reflection.oracles.faults import KEY_VARIABLE, Fault, Remedy, diagnose, raise_if_final
@@ -321,7 +321,8 @@ class _Run:
         if now - self.noticed_at >= LOG_SECONDS:
             self.noticed_at = now
             most = int(self.limit.current)
-            say(self.oracle.step, f"trying again after: {fault.detail} (at most {most} request(s) in flight now)")
+            wait = f" in {duration(fault.retry_after)}" if fault.retry_after else ""
+            say(self.oracle.step, f"trying again{wait} after: {fault.detail} (at most {most} request(s) in flight now)")
 
 
 def backoff(number: int) -> float:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hub_cards.cli import explicit_settings, fail, is_main_process, parse_config, read_yaml, run, run_main, say
-from hub_cards.errors import BadInputError
+from hub_cards.errors import BadInputError, StoppedError
 
 
 @dataclass
@@ -275,6 +275,11 @@ class TestRunMain:
             (BadInputError("--limit 0: must be at least 1"), 2, "error: --limit 0: must be at least 1"),
             (BadInputError("two\nlines  of text\n"), 2, "error: two lines of text"),
             (OSError(errno.ENOSPC, "No space left on device"), 1, "error: the disk is full; finished parts are kept"),
+            (
+                StoppedError("the account is empty; the same\ncommand goes on"),
+                1,
+                "error: the account is empty; the same",
+            ),
             (KeyboardInterrupt(), 130, "error: interrupted; finished parts are kept"),
         ],
     )

@@ -6,9 +6,17 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from datasets import Dataset, Features, Value
+from datasets import Dataset, Features, Value, concatenate_datasets
 
-from hub_cards.provenance import StepRecord, apply_step, fingerprint_of, library_versions, read_records, write_records
+from hub_cards.provenance import (
+    StepRecord,
+    apply_step,
+    digest_of,
+    fingerprint_of,
+    library_versions,
+    read_records,
+    write_records,
+)
 from hub_cards.sources import Source
 
 RECORD = StepRecord(
@@ -69,6 +77,59 @@ class TestFingerprint:
     def test_tells_values_apart_that_print_alike(self):
         values = [1, "1", True, "True", None, "None", [], {}, [1], [[1]], {"1": 1}]
         assert len({fingerprint_of(value) for value in values}) == len(values)
+
+
+class TestResult:
+    def test_fingerprint_of_the_result_is_the_steps_until_it_has_one(self):
+        assert RECORD.result_fingerprint == RECORD.fingerprint
+        done = RECORD.finished({}, 1.0, result="abc", unfinished=3)
+        assert (done.result, done.unfinished, done.fingerprint) == ("abc", 3, RECORD.fingerprint)
+        # printf '["d292690344eb65678759cc822e914d52", "abc"]' | sha256sum
+        assert done.result_fingerprint == "b320bbaa9b63f10e1e82e0803d067625"
+        assert done.result_fingerprint != replace(done, result="abd").result_fingerprint
+
+    def test_is_written_and_read(self, tmp_path):
+        done = RECORD.finished({"rows": 1}, 1.0, result="abc", unfinished=3)
+        write_records(tmp_path, [done, RECORD])
+        assert read_records(tmp_path) == [done, RECORD]
+
+    def test_record_of_an_earlier_release_without_one_is_read(self, tmp_path):
+        entry = {"step": "score", "version": 1, "config": {}, "inputs": {}}
+        (tmp_path / "provenance.json").write_text(json.dumps([entry]))
+        (record,) = read_records(tmp_path)
+        assert (record.result, record.unfinished) == (None, 0)
+
+
+class TestDigest:
+    ROWS = tuple({"a": f"text {n}", "b": n / 3 if n % 7 else None} for n in range(2500))
+
+    def test_is_that_of_all_values_whatever_shards_they_lie_in(self, tmp_path):
+        whole = Dataset.from_list(list(self.ROWS))
+        parts = [whole.select(range(start, min(start + 900, 2500))) for start in range(0, 2500, 900)]
+        whole.save_to_disk(tmp_path / "whole", num_shards=7)
+        shuffled = whole.select(reversed(range(2500))).select(reversed(range(2500)))
+        same = [concatenate_datasets(parts), Dataset.load_from_disk(tmp_path / "whole"), shuffled]
+        assert [digest_of(other) for other in same] == [digest_of(whole)] * 3
+        assert len(digest_of(whole)) == 32
+
+    @pytest.mark.parametrize("position", [0, 999, 1000, 2499])
+    def test_changes_with_every_value(self, position):
+        rows = [dict(row) for row in self.ROWS]
+        before = digest_of(Dataset.from_list(rows))
+        rows[position]["a"] += " "
+        assert digest_of(Dataset.from_list(rows)) != before
+
+    def test_changes_with_order_length_and_names(self):
+        rows = Dataset.from_list(list(self.ROWS))
+        others = [
+            rows,
+            rows.select(range(2499)),
+            rows.select([1, 0, *range(2, 2500)]),
+            rows.rename_column("a", "c"),
+            rows.select([]),
+            rows.remove_columns("b"),
+        ]
+        assert len({digest_of(other) for other in others}) == len(others)
 
 
 class TestRecords:

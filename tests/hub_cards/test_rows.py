@@ -318,6 +318,55 @@ class TestFolders:
         assert "holds no data set saved by a stage" in complaint(load_rows, DataArguments(str(tmp_path)))
 
 
+class TestWhere:
+    """Conditions on any column of the source, those that the rows do not carry too."""
+
+    SCORED = (
+        {"instruction": "a", "output": "1", "ifd": 0.9, "kind": "math"},
+        {"instruction": "b", "output": "2", "ifd": None, "kind": "code"},
+        {"instruction": "c", "output": "3", "ifd": 0.2, "kind": "code"},
+        {"instruction": "d", "output": "4", "ifd": 0.7, "kind": "code"},
+        {"instruction": "e", "output": "5", "ifd": 0.5, "kind": "math"},
+    )
+
+    @pytest.fixture(params=["d.jsonl", "d.json", "d.parquet", "folder"])
+    def scored(self, request, tmp_path) -> str:
+        if request.param != "folder":
+            return write(tmp_path / request.param, list(self.SCORED))
+        parts = {"original": Dataset.from_list([{"row_id": "r", **record} for record in self.SCORED])}
+        save_result(tmp_path / "saved", DatasetDict(parts), [StepRecord("score", 1, {}, {})])
+        return str(tmp_path / "saved")
+
+    @pytest.mark.parametrize(
+        ("where", "limit", "expected"),
+        [
+            (["ifd > 0.4"], None, "ade"),
+            (["ifd > 0.4"], 2, "ad"),  # the first two that pass
+            (["ifd lowest 2"], None, "ce"),
+            (["ifd lowest 2"], 1, "c"),
+            (["kind == code", "ifd highest 1"], None, "d"),
+            (["ifd highest 1", "kind == math"], None, "a"),
+            ([], 2, "ab"),
+        ],
+    )
+    def test_limit_counts_the_rows_that_pass(self, scored, where, limit, expected):
+        loaded = load_rows(DataArguments(scored, limit=limit), where)
+        assert loaded.dataset["instruction"][:] == list(expected)
+
+    def test_unknown_column_is_refused_with_the_known_ones(self, scored, complaint):
+        message = complaint(load_rows, DataArguments(scored), ["ifd > 0", "ifd_ppl > 0"])
+        assert message.startswith(f"--where: {scored} has no column 'ifd_ppl'; it has ")
+        assert "instruction, output, ifd, kind" in message
+
+    def test_a_column_of_some_records_only_is_null_in_the_others(self, tmp_path):
+        records = [{"instruction": "a", "output": "x"}, {"instruction": "b", "output": "y", "score": 1}]
+        loaded = load_rows(DataArguments(write(tmp_path / "d.jsonl", records)), ["score >= 1"])
+        assert loaded.dataset["instruction"][:] == ["b"]
+
+    def test_nothing_that_passes_is_refused(self, scored, complaint):
+        assert complaint(load_rows, DataArguments(scored), ["ifd > 1"]) == "--where 'ifd > 1': no row passes it"
+
+
 class TestVariants:
     def test_are_all_that_a_folder_holds_in_the_contracts_order(self, saved):
         variants = load_variants(DataArguments(saved, limit=1))

@@ -107,6 +107,49 @@ def test_other_ranks_compute_but_neither_lock_nor_save_nor_speak(tmp_path, monke
     assert capsys.readouterr().out == ""
 
 
+class Mending(Compute):
+    """Work of which `left` rows may still be mended by another run."""
+
+    def __init__(self, text: str, left: int):
+        super().__init__(text)
+        self.left = left
+
+    def __call__(self):
+        result, counts = super().__call__()
+        return result, {**counts, "unfinished": self.left}
+
+
+def test_unfinished_result_is_saved_and_computed_again_until_it_is_whole(tmp_path):
+    first, second, third = Mending("a", 2), Mending("b", 0), Mending("c", 0)
+    run_stage(str(tmp_path / "out"), RECORD, EARLIER, first)
+    assert load_folder(tmp_path / "out")["original"]["row_id"][:] == ["a"]
+    record = read_records(tmp_path / "out")[-1]
+    assert (record.unfinished, record.counts) == (2, {"rows": 1})
+    for work in (second, third):
+        run_stage(str(tmp_path / "out"), RECORD, EARLIER, work)
+    assert (second.calls, third.calls) == (1, 0)
+    assert load_folder(tmp_path / "out")["original"]["row_id"][:] == ["b"]
+    assert read_records(tmp_path / "out")[-1].unfinished == 0
+
+
+def test_what_settings_do_not_settle_is_known_by_its_content(tmp_path):
+    for name, text in (("one", "a"), ("same", "a"), ("other", "b")):
+        run_stage(str(tmp_path / name), RECORD, EARLIER, Compute(text), settled=False)
+    one, same, other = (read_records(tmp_path / name)[-1] for name in ("one", "same", "other"))
+    assert one.result == same.result != other.result
+    assert one.result_fingerprint == same.result_fingerprint != other.result_fingerprint
+    assert one.fingerprint == other.fingerprint == RECORD.fingerprint
+    again = Compute("c")
+    run_stage(str(tmp_path / "one"), RECORD, EARLIER, again, settled=False)
+    assert again.calls == 0
+
+
+def test_what_settings_settle_is_known_by_them(tmp_path):
+    run_stage(str(tmp_path / "out"), RECORD, EARLIER, Compute())
+    record = read_records(tmp_path / "out")[-1]
+    assert (record.result, record.result_fingerprint) == (None, RECORD.fingerprint)
+
+
 def test_lineage_is_that_of_the_input_folder(tmp_path):
     save_result(tmp_path / "in", DatasetDict(original=Dataset.from_dict({"a": [1]})), [*EARLIER, RECORD])
     assert lineage(str(tmp_path / "in")) == [*EARLIER, RECORD]

@@ -1,6 +1,9 @@
-"""Small chat models, made by the tests: random weights, a trained tokenizer, a chat template."""
+"""A chat endpoint on the loopback, and small chat models: random weights, a trained tokenizer, a chat template."""
 
+import json
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -74,3 +77,79 @@ def chat_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
         return made[key]
 
     return make
+
+
+class Endpoint:
+    """A chat endpoint on the loopback that answers by `answer(question, times_asked)` → (status, body, headers)."""
+
+    def __init__(self) -> None:
+        self.answer = lambda question, _: (200, self.chat(f"answer to {question}"), {})
+        self.requests: list[dict] = []
+        self.paths: set[str] = set()
+        self.keys: set[str] = set()
+        self.in_flight = self.peak = 0
+        self.lock = threading.Lock()
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 20
+
+            def log_message(self, *arguments) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                endpoint.handle(self)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # a client that goes away is no error of the endpoint
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def handle(self, handler: BaseHTTPRequestHandler) -> None:
+        body = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
+        question = body["messages"][-1]["content"]
+        with self.lock:
+            self.requests.append(body)
+            self.paths.add(handler.path)
+            self.keys.add(handler.headers["authorization"])
+            self.in_flight += 1
+            self.peak = max(self.peak, self.in_flight)
+            times = self.questions().count(question)
+        try:
+            status, answer, headers = self.answer(question, times)
+        finally:
+            with self.lock:
+                self.in_flight -= 1
+        raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        handler.send_response(status)
+        for name, value in {"content-type": "application/json", "content-length": str(len(raw)), **headers}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(raw)
+
+    @staticmethod
+    def chat(text, finish_reason="stop", **changes) -> dict:
+        """The body of a normal answer."""
+        message = {"role": "assistant", "content": text}
+        return {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "oracle-1-2026-05-01",
+            "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
+            "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+            **changes,
+        }
+
+    def questions(self) -> list[str]:
+        return [body["messages"][-1]["content"] for body in self.requests]
+
+
+@pytest.fixture
+def endpoint():
+    served = Endpoint()
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
