@@ -61,7 +61,7 @@ class OracleArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadInputError(f"--{name} {value}: must be at least 1")
-        if self.timeout_seconds <= 0:
+        if not self.timeout_seconds > 0:
             raise BadInputError(f"--timeout_seconds {self.timeout_seconds}: must be more than 0")
         if not 0 < self.max_error_fraction <= 1:
             raise BadInputError(f"--max_error_fraction {self.max_error_fraction}: must be above 0 and at most 1")
@@ -98,11 +98,11 @@ class OracleArguments:
         if (self.price_in is None) != (self.price_out is None):
             raise BadInputError("--price_in and --price_out: give both or none")
         for name in ("price_in", "price_out"):
-            if (getattr(self, name) or 0) < 0:
+            if not (getattr(self, name) or 0) >= 0:
                 raise BadInputError(f"--{name} {getattr(self, name)}: must not be negative")
         if self.budget_usd is None:
             return
-        if self.budget_usd <= 0:
+        if not self.budget_usd > 0:
             raise BadInputError(f"--budget_usd {self.budget_usd}: must be more than 0")
         if self.oracle not in SERVICES:
             raise BadInputError(f"--budget_usd: --oracle {self.oracle} costs nothing; remove it")

@@ -138,6 +138,11 @@ class TestUpToDate:
         save_result(tmp_path / "out", result("a"), [StepRecord("reflect", 1, {}, {}), SCORE])
         assert is_up_to_date(tmp_path / "out", record) is expected
 
+    @pytest.mark.parametrize(("unfinished", "expected"), [(0, True), (1, False)])
+    def test_while_unfinished_it_is_not(self, unfinished, expected, tmp_path):
+        save_result(tmp_path / "out", result("a"), [SCORE.finished({}, 9, unfinished=unfinished)])
+        assert is_up_to_date(tmp_path / "out", SCORE) is expected
+
     def test_nothing_there_is_not(self, tmp_path):
         assert not is_up_to_date(tmp_path / "out", SCORE)
         assert not is_up_to_date(tmp_path, SCORE)

@@ -79,7 +79,7 @@ class TestExportAndImport:
     def test_of_an_existing_file_is_refused(self, store, tmp_path):
         path = tmp_path / "all.jsonl"
         path.write_text("precious")
-        with pytest.raises(BadInputError, match="--export_to .*all.jsonl: exists"):
+        with pytest.raises(BadInputError, match=r"--export_to .*all.jsonl: exists"):
             export_completions(store, str(path))
         assert path.read_text() == "precious"
 
@@ -108,9 +108,9 @@ class TestExportAndImport:
     @pytest.mark.parametrize("content", [b"{", b"[1]\n", b"\xff\n"])
     def test_of_what_is_no_export_is_refused(self, other, tmp_path, content):
         (tmp_path / "bad.jsonl").write_bytes(content)
-        with pytest.raises(BadInputError, match="--import_from .*bad.jsonl"):
+        with pytest.raises(BadInputError, match=r"--import_from .*bad.jsonl"):
             import_completions(other, str(tmp_path / "bad.jsonl"))
 
     def test_of_a_missing_file_is_refused(self, other):
-        with pytest.raises(BadInputError, match="--import_from nowhere.jsonl: cannot be read"):
+        with pytest.raises(BadInputError, match=r"--import_from nowhere.jsonl: cannot be read"):
             import_completions(other, "nowhere.jsonl")
