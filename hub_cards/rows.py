@@ -103,9 +103,11 @@ def _load(arguments: DataArguments, source: Source, where: Sequence[str] = ()) -
         records: Iterable[dict[str, Any]] = read_file_records(Path(arguments.dataset))
     else:
         records = _hub_records(arguments, source)
-    if where:
-        records = _records_that_pass(list(records), where, arguments)
-    return parse_records(records, arguments.dataset, arguments.limit)
+    if not where:
+        return parse_records(records, arguments.dataset, arguments.limit)
+    records = list(records)
+    positions = rows_that_pass(where, _fields_of(records, arguments), len(records))
+    return parse_records([records[position] for position in positions], arguments.dataset, arguments.limit, positions)
 
 
 def _columns_of(dataset: Dataset, arguments: DataArguments) -> Callable[[str], list[Any]]:
@@ -117,15 +119,13 @@ def _columns_of(dataset: Dataset, arguments: DataArguments) -> Callable[[str], l
     return values
 
 
-def _records_that_pass(
-    records: list[dict[str, Any]], where: Sequence[str], arguments: DataArguments
-) -> list[dict[str, Any]]:
+def _fields_of(records: list[dict[str, Any]], arguments: DataArguments) -> Callable[[str], list[Any]]:
     def values(column: str) -> list[Any]:
         if records and not any(column in record for record in records):
             _no_such_column(column, records[0], arguments)
         return [record.get(column) for record in records]
 
-    return [records[position] for position in rows_that_pass(where, values, len(records))]
+    return values
 
 
 def _no_such_column(column: str, known: Iterable[str], arguments: DataArguments) -> NoReturn:
@@ -151,8 +151,14 @@ def load_variants(arguments: DataArguments) -> DatasetDict:
     )
 
 
-def parse_records(records: Iterable[dict[str, Any]], where: str, limit: int | None = None) -> LoadedRows:
+def parse_records(
+    records: Iterable[dict[str, Any]], where: str, limit: int | None = None, positions: Sequence[int] | None = None
+) -> LoadedRows:
     """Turn raw records into rows.
+
+    Args:
+        where: what they are from, for the messages.
+        positions: their numbers in the source, where they are not all of it.
 
     Raises:
         BadInputError: there are none, their format is unknown, or a record does not fit it (the message numbers it).
@@ -163,7 +169,7 @@ def parse_records(records: Iterable[dict[str, Any]], where: str, limit: int | No
     ignored: set[str] = set()
     for index, record in enumerate(islice(records, limit)):
         base_format = base_format or detect_format(record, where)
-        pairs.append(_read(base_format, record, index, where))
+        pairs.append(_read(base_format, record, positions[index] if positions else index, where))
         source_ids.append(None if record.get("id") is None else str(record["id"]))
         ignored |= set(record) - base_format.needs - base_format.may_use - {"id"}
     if base_format is None:

@@ -77,7 +77,7 @@ def rows_that_pass(conditions: Sequence[str], columns: Callable[[str], Sequence[
         condition = parse_condition(text)
         values = columns(condition.column)
         kept = [kept[position] for position in condition.keep([values[index] for index in kept])]
-        if not kept:
+        if size and not kept:
             raise BadInputError(f"--where {text!r}: no row passes it")
     return kept
 

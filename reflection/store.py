@@ -80,7 +80,11 @@ class CompletionStore:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             # One thread uses a connection at a time; the writer's is opened by another thread than the one it works in.
             self.connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
-            self._open()
+            try:
+                self._open()
+            except sqlite3.Error:
+                self.connection.close()  # it may hold a lock
+                raise
 
     @contextmanager
     def _errors(self, what: str = "cannot be read or written") -> Iterator[None]:

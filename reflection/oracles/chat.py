@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reflection.oracles.base import Completion, OracleRequest
+from reflection.oracles.config import is_openai
 from reflection.statuses import CONTENT_FILTER, NO_CHOICES, NULL_CONTENT, ORACLE_ERROR
 
 RESAMPLE_TEMPERATURE = 1  # greedy decoding would only repeat the answer that could not be used
@@ -40,7 +41,7 @@ class Sampling:
 
 def on_the_wire(request: dict[str, Any], base_url: str | None) -> dict[str, Any]:
     """The request as the endpoint takes it: OpenAI itself has renamed `max_tokens`, others know only the old name."""
-    if base_url is not None:
+    if not is_openai(base_url):
         return request
     body = dict(request)
     limit = body.pop("max_tokens")
@@ -53,7 +54,7 @@ def read_response(body: Any, model: str) -> Completion:
     Args:
         model: named where the response names none.
     """
-    if not isinstance(body, dict) or not isinstance(body.get("choices", []), list) or "error" in body:
+    if not isinstance(body, dict) or not isinstance(body.get("choices", []), list) or body.get("error"):
         return Completion(None, failure=ORACLE_ERROR, model=model, detail="the answer is no chat completion")
     usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
     known = {

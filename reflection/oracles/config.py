@@ -12,6 +12,11 @@ ORACLES = ("openai", "openai_batch", "transformers", "recorded")
 SERVICES = ("openai", "openai_batch")
 
 
+def is_openai(base_url: str | None) -> bool:
+    """Whether an endpoint is OpenAI's own."""
+    return base_url is None or urlsplit(base_url).hostname == "api.openai.com"
+
+
 @dataclass
 class OracleArguments:
     """Who is asked, how fast, and for how much money."""
@@ -116,4 +121,4 @@ class OracleArguments:
         """What the oracle's tokens cost; None where nobody knows or nothing is paid."""
         if self.oracle not in SERVICES:
             return None
-        return find_price(self.oracle_model, self.base_url is not None, self.price_in, self.price_out)
+        return find_price(self.oracle_model, not is_openai(self.base_url), self.price_in, self.price_out)

@@ -75,6 +75,7 @@ def diagnose_status(
 ) -> Fault:
     """What an HTTP status and the error object beside it mean; the Batch API reports both for each of its requests."""
     said = without_secrets(message, secret)
+    code = code if isinstance(code, str) else None
     if code in _SPENT_CODES:
         return Fault(Remedy.NO_CREDIT, f"the account of {KEY_VARIABLE} has no credit left ({code})")
     if status == 402:

@@ -389,3 +389,11 @@ class TestVariants:
         save_result(tmp_path / "saved", rows, [StepRecord("select", 1, {}, {})])
         message = complaint(load_variants, DataArguments(str(tmp_path / "saved")))
         assert "holds decisions and none of original, reflect_instruction" in message
+
+
+def test_a_bad_record_keeps_its_number_under_a_condition(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"instruction": "i", "output": "o", "s": 0}, {"instruction": 1, "output": "o", "s": 1}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(BadInputError, match="row 1: "):
+        load_rows(DataArguments(str(path)), where=["s > 0"])

@@ -175,3 +175,13 @@ def test_halves_of_surrogate_pairs_are_replaced():
 )
 def test_without_secrets(text, secret, expected):
     assert without_secrets(text, secret) == expected
+
+
+def test_a_null_error_beside_an_answer_is_none():
+    body = {"error": None, "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
+    assert read_response(body, "m").text == "hi"
+
+
+@pytest.mark.parametrize("base_url", [None, "https://api.openai.com/v1"])
+def test_openai_itself_wants_the_new_name_of_the_limit(base_url):
+    assert on_the_wire({"model": "m", "max_tokens": 5}, base_url) == {"model": "m", "max_completion_tokens": 5}

@@ -117,3 +117,7 @@ class TestRaiseIfFinal:
     def test_an_infinite_pause_is_a_long_one(self):
         with pytest.raises(StoppedError):
             raise_if_final(Fault(Remedy.THROTTLE, "x", retry_after=retry_after({"retry-after": "inf"})), "openai")
+
+
+def test_a_code_that_is_no_text_is_ignored():
+    assert diagnose_status(400, {"a": 1}, "x").remedy is Remedy.REFUSED
