@@ -228,7 +228,9 @@ def run_main(main: Callable[[], None]) -> None:
     except OSError as error:
         if not is_disk_full(error):
             raise
-        fail("the disk is full; finished parts are kept: free some space and run the same command again", EXIT_STOPPED)
+        where = f" ({error.filename})" if error.filename else ""
+        message = f"the disk is full{where}; finished parts are kept: free some space and run the same command again"
+        fail(message, EXIT_STOPPED)
 
 
 def fail(message: str, code: int) -> NoReturn:

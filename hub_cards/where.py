@@ -49,6 +49,8 @@ def parse_condition(text: str) -> Condition:
         column, which, number, percent = match.groups()
         if not percent and "." in number:
             raise BadInputError(f"--where {text!r}: {number} is no number of rows; for a share write {number}%")
+        if percent and float(number) > 100:
+            raise BadInputError(f"--where {text!r}: {number}% is more than all rows")
         return Condition(column, lambda values: _rank(values, which == "highest", float(number), bool(percent), column))
     if match := _COMPARISON.fullmatch(text):
         column, sign, right = match.groups()

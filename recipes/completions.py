@@ -3,10 +3,11 @@
 python recipes/completions.py --store runs/completions.sqlite
 python recipes/completions.py --store runs/completions.sqlite --export_to completions.jsonl
 python recipes/completions.py --store other.sqlite --import_from completions.jsonl
+python recipes/completions.py --store runs/completions.sqlite --forget_empty true
 """
 
 from hub_cards.cli import run
-from reflection.archive import describe, export_completions, import_completions
+from reflection.archive import describe, export_completions, forget_empty, import_completions
 from reflection.config import CompletionsConfig
 from reflection.store import CompletionStore
 
@@ -18,6 +19,8 @@ def main(config: CompletionsConfig) -> None:
     elif config.import_from:
         read, new = import_completions(store, config.import_from)
         print(f"{config.store}: {new:,} of {read:,} completions are new here")
+    elif config.forget_empty:
+        print(f"{config.store}: {forget_empty(store):,} answers without a text forgotten")
     else:
         print(describe(store))
 

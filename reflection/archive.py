@@ -13,7 +13,7 @@ from hub_cards.errors import BadInputError
 from hub_cards.storage import new_file
 from hub_cards.tables import as_text
 from reflection.costs import find_price
-from reflection.statuses import NO_TEXT
+from reflection.statuses import FORGETTABLE, NO_TEXT
 from reflection.store import COLUMNS, CompletionStore
 
 EXPORTED = tuple(name for name in COLUMNS if name != "key")  # the key is a hash of the request
@@ -89,6 +89,19 @@ def import_completions(store: CompletionStore, path: str) -> tuple[int, int]:
 
     new = store.insert(rows())
     return read, new
+
+
+def forget_empty(store: CompletionStore) -> int:
+    """Drop the answers that hold no choice or no text, so that the next run asks for them again.
+
+    They were paid for, so that a run keeps them; but they may come from a fault of the service that is mended by now.
+
+    Returns:
+        How many there were.
+    """
+    with store.transaction() as connection:
+        places = ",".join("?" * len(FORGETTABLE))
+        return connection.execute(f"DELETE FROM completions WHERE failure IN ({places})", FORGETTABLE).rowcount
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

@@ -63,6 +63,17 @@ class ReflectConfig(OracleArguments, DataArguments):
         if self.output_format == "json_schema" and self.oracle == "transformers":
             raise BadInputError("--output_format json_schema: is a server's; --oracle transformers knows markers only")
 
+    def _check_markers(self) -> None:
+        """A prompt that names no markers buys answers that cannot be read."""
+        wanted = {"instruction": ("New Instruction", "New Answer"), "response": ("Better Answer",)}
+        for name, prompt in load_prompts(self.prompt_file).items():
+            for marker in wanted[name]:
+                if marker not in prompt.criteria:
+                    raise BadInputError(
+                        f"--prompt_file {self.prompt_file}: the criteria of {name!r} do not ask for [{marker}] … "
+                        "[End], by which the answer is found"
+                    )
+
     def planned_record(self) -> StepRecord:
         """What a run with these settings would do: inputs resolved, nothing asked yet.
 
@@ -70,6 +81,8 @@ class ReflectConfig(OracleArguments, DataArguments):
             BadInputError: an input is missing.
         """
         inputs = {"dataset": self.source()}
+        if self.output_format == "markers":
+            self._check_markers()
         prompts = {  # as they are sent, around an empty pair
             name: prompt.messages("", "", "", structured=self.output_format == "json_schema")
             for name, prompt in load_prompts(self.prompt_file).items()
@@ -108,9 +121,12 @@ class CompletionsConfig:
     store: str = field(default="runs/completions.sqlite", metadata={"help": "the completion store"})
     export_to: str | None = field(default=None, metadata={"help": "write every completion to this .jsonl file"})
     import_from: str | None = field(default=None, metadata={"help": "take the completions of this .jsonl file in"})
+    forget_empty: bool = field(
+        default=False, metadata={"help": "drop answers without a choice or a text, so that they are asked for again"}
+    )
 
     def __post_init__(self) -> None:
-        if self.export_to and self.import_from:
-            raise BadInputError("--export_to and --import_from: give one of them")
+        if sum(map(bool, (self.export_to, self.import_from, self.forget_empty))) > 1:
+            raise BadInputError("--export_to, --import_from and --forget_empty: give one of them")
         if not self.import_from and not Path(self.store).is_file():
             raise BadInputError(f"--store {self.store}: there is no such file")

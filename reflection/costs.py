@@ -100,7 +100,8 @@ class Usage:
     def as_text(self) -> str:
         """Tokens and dollars for a line."""
         money = f", ${self.dollars:,.2f}" if self.price else ""
-        return f"{self.prompt_tokens:,} tokens in, {self.completion_tokens:,} out{money}"
+        unknown = f" ({self.without_usage:,} came without a count)" if self.without_usage else ""
+        return f"{self.prompt_tokens:,} tokens in, {self.completion_tokens:,} out{money}{unknown}"
 
     def for_record(self) -> dict[str, Any]:
         """What the record of a step keeps: without a price no dollars."""

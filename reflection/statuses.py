@@ -54,6 +54,9 @@ NO_TEXT = {
     CONTEXT_OVERFLOW: "longer than the oracle's context",
 }
 
+# Paid for, and kept, but perhaps a fault of the service that is gone tomorrow: the store forgets them on request.
+FORGETTABLE = (NO_CHOICES, NULL_CONTENT)
+
 ORACLE_ERROR = "oracle_error"
 NOT_ASKED = "not_asked"
 # What another run of the same command may mend.

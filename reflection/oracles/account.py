@@ -13,7 +13,7 @@ from tqdm import tqdm
 from hub_cards.errors import StoppedError
 from reflection.costs import Price, Usage
 from reflection.oracles.base import Completion
-from reflection.statuses import CONTENT_FILTER, CONTEXT_OVERFLOW
+from reflection.statuses import CONTENT_FILTER, CONTEXT_OVERFLOW, REASONS
 
 ERROR_WINDOW = 100
 MIN_WINDOW = 20  # finished requests before their errors mean something
@@ -84,8 +84,9 @@ class ErrorWindow:
         if len(self.recent) >= MIN_WINDOW and failed > self.max_fraction * len(self.recent):
             raise StoppedError(
                 f"{failed} of the last {len(self.recent)} requests got no answer (--max_error_fraction "
-                f"{self.max_fraction}); the last one: {completion.failure}, {completion.detail or 'no message'}. What "
-                "was answered is kept: the same command goes on from there"
+                f"{self.max_fraction}); the last one: {completion.failure}, "
+                f"{completion.detail or REASONS[completion.failure]}. What was answered is kept: the same command goes "
+                "on from there"
             )
 
 
@@ -120,12 +121,12 @@ class Progress:
         """Rows, rows a second, tokens, dollars, time left."""
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = self.done / self.jobs_per_row / seconds
-        left = (self.total - self.done) / self.jobs_per_row / rate if self.done else None
+        left = (self.total - self.done) / self.jobs_per_row / rate if self.usage.completions and self.done else None
         parts = [
             f"{self.done // self.jobs_per_row:,} of {self.total // self.jobs_per_row:,} rows",
             f"{rate:.1f} rows/s",
         ]
-        parts += [self.usage.as_text(), f"{duration(left)} left" if left is not None else "just begun"]
+        parts += [self.usage.as_text(), f"{duration(left)} left" if left is not None else "no row yet"]
         return ", ".join(parts)
 
     def close(self) -> None:

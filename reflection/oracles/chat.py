@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -54,8 +55,9 @@ def read_response(body: Any, model: str) -> Completion:
     Args:
         model: named where the response names none.
     """
-    if not isinstance(body, dict) or not isinstance(body.get("choices", []), list) or body.get("error"):
-        return Completion(None, failure=ORACLE_ERROR, model=model, detail="the answer is no chat completion")
+    if not _is_completion(body):
+        said = without_secrets(json.dumps(body.get("error") if isinstance(body, dict) else body), None)
+        return Completion(None, failure=ORACLE_ERROR, model=model, detail=f"the answer is no chat completion: {said}")
     usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
     known = {
         "model": body["model"] if isinstance(body.get("model"), str) else model,
@@ -75,6 +77,13 @@ def read_response(body: Any, model: str) -> Completion:
     if not isinstance(text, str):
         return Completion(None, failure=NULL_CONTENT, **known)
     return Completion(storable(text), **known)
+
+
+def _is_completion(body: Any) -> bool:
+    if not isinstance(body, dict) or not isinstance(body.get("choices", []), list):
+        return False
+    # Some services carry `"error": null` beside their choices, others answer 200 with nothing but an error.
+    return not body.get("error") and ("error" not in body or bool(body.get("choices")))
 
 
 def storable(text: str) -> str:

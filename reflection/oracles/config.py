@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -26,7 +27,9 @@ class OracleArguments:
         default=None, metadata={"help": "model name at the endpoint; a folder or Hub id (transformers)"}
     )
     oracle_revision: str | None = field(default=None, metadata={"help": "Hub revision of the model (transformers)"})
-    base_url: str | None = field(default=None, metadata={"help": "OpenAI-compatible endpoint; default: OpenAI itself"})
+    base_url: str | None = field(
+        default=None, metadata={"help": "OpenAI-compatible endpoint; default: $OPENAI_BASE_URL, else OpenAI itself"}
+    )
     recorded_path: str | None = field(default=None, metadata={"help": "completions, JSONL (recorded)"})
     store: str = field(
         default="runs/completions.sqlite", metadata={"help": "completion store: answers paid for once are kept here"}
@@ -62,6 +65,10 @@ class OracleArguments:
             raise BadInputError("--oracle recorded: needs --recorded_path FILE.jsonl")
         if self.oracle != "recorded" and not self.oracle_model:
             raise BadInputError(f"--oracle {self.oracle}: needs --oracle_model NAME")
+        if self.store.strip() in ("", ":memory:"):  # SQLite would take them, and forget every answer
+            raise BadInputError(f"--store {self.store!r}: must be the path of a file")
+        if self.oracle in SERVICES:  # the `openai` package would take it too, without our knowing whose prices hold
+            self.base_url = self.base_url or os.environ.get("OPENAI_BASE_URL") or None
         for name in ("max_tokens", "concurrency", "oracle_batch_size", "requests_per_minute", "tokens_per_minute"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -88,12 +95,14 @@ class OracleArguments:
             )
 
     def _check_context(self) -> None:
+        if self.oracle == "transformers" and self.oracle_tokenizer:
+            raise BadInputError("--oracle_tokenizer: --oracle transformers counts by its own tokenizer; remove it")
         if self.oracle_context is None:
+            if self.oracle_tokenizer:
+                raise BadInputError("--oracle_tokenizer: cuts nothing without --oracle_context, the length")
             return
         if self.oracle != "transformers" and not self.oracle_tokenizer:
             raise BadInputError("--oracle_context: needs --oracle_tokenizer, the folder or Hub id of the tokenizer")
-        if self.oracle == "transformers" and self.oracle_tokenizer:
-            raise BadInputError("--oracle_tokenizer: --oracle transformers counts by its own tokenizer; remove it")
         if self.oracle_context <= self.max_tokens:
             raise BadInputError(
                 f"--oracle_context {self.oracle_context}: --max_tokens {self.max_tokens} leaves no room for the prompt"

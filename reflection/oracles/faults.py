@@ -65,8 +65,10 @@ _ADVICE = {
 
 def diagnose(error: openai.APIError, secret: str | None) -> Fault:
     """What one exception of the `openai` package means."""
-    if not isinstance(error, openai.APIStatusError):  # no connection, a broken one, a timeout
-        return Fault(Remedy.RETRY, f"{type(error).__name__}: {without_secrets(error.message, secret)}")
+    if isinstance(error, openai.APITimeoutError):
+        return Fault(Remedy.RETRY, f"no answer in time from {error.request.url.host}")
+    if not isinstance(error, openai.APIStatusError):  # no connection, or a broken one
+        return Fault(Remedy.RETRY, f"no connection to {error.request.url.host}, or it broke off")
     return diagnose_status(error.status_code, error.code, error.message, error.response.headers, secret)
 
 

@@ -61,6 +61,8 @@ def api_key(oracle: str) -> str:
         raise BadInputError(
             f"--oracle {oracle}: set the environment variable {KEY_VARIABLE} (any text for a local server)"
         )
+    if key != key.strip() or not key.isascii() or not key.isprintable():
+        raise BadInputError(f"{KEY_VARIABLE}: holds a line break, a blank or a letter that no key has; set it again")
     return key
 
 
@@ -133,6 +135,7 @@ class _Run:
         self.progress = Progress(total, jobs_per_row, self.usage, partial(say, oracle.step))
         self.in_flight: dict[str, asyncio.Task[Completion]] = {}
         self.stopping = asyncio.Event()
+        self.asked = self.from_store = 0
         self.interrupted = False
         self.noticed_at = float("-inf")
         self.workers: list[asyncio.Task[None]] = []
@@ -153,6 +156,7 @@ class _Run:
         finally:
             await self.writer.close()
             self.progress.close()
+            say(self.oracle.step, f"asked {self.asked:,} request(s), {self.from_store:,} were answered by the store")
         return self.interrupted
 
     async def _wait(self) -> None:
@@ -217,6 +221,7 @@ class _Run:
         completion = self.oracle.known(key)
         if completion is not None:
             if completion.from_store:
+                self.from_store += 1
                 self.budget.settle(0.0, self._count(key, completion))
             return completion
         if key not in self.in_flight:  # exact duplicates are asked, and paid for, once
@@ -246,6 +251,7 @@ class _Run:
                 self.oracle.failures[key] = completion
         finally:
             self.budget.settle(reserved, spent)
+        self.asked += 1
         self.errors.add(completion)
         return completion
 
@@ -322,7 +328,8 @@ class _Run:
             self.noticed_at = now
             most = int(self.limit.current)
             wait = f" in {duration(fault.retry_after)}" if fault.retry_after else ""
-            say(self.oracle.step, f"trying again{wait} after: {fault.detail} (at most {most} request(s) in flight now)")
+            fewer = f" (at most {most} in flight now)" if most < self.limit.maximum else ""
+            say(self.oracle.step, f"trying again{wait} after: {fault.detail}{fewer}")
 
 
 def backoff(number: int) -> float:

@@ -1,5 +1,4 @@
 import itertools
-import json
 import os
 import re
 import shutil
@@ -13,6 +12,8 @@ import pytest
 import torch
 from datasets import load_dataset, load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hub_cards.provenance import read_records
 
 STAGES = ("reflect", "score", "select", "sft", "publish")
 VARIANTS = ("original", "reflect_instruction", "reflect_response", "reflect_both")
@@ -152,9 +153,9 @@ def test_a_mistake_in_the_last_yaml_is_reported_before_anything_runs(small_recip
 
 
 def test_provenance_tells_every_step_with_its_inputs(small_run):
-    records = json.loads((small_run / "publish/model/provenance.json").read_text())
-    assert [record["step"] for record in records] == ["reflect", "score", "select", "sft"]
+    records = read_records(small_run / "publish/model")
+    assert [record.step for record in records] == ["reflect", "score", "select", "sft"]
     for earlier, later in itertools.pairwise(records):
-        assert later["inputs"]["dataset"]["fingerprint"] == earlier["fingerprint"]
-    assert records[1]["inputs"]["model"]["location"] == "recipes/quickstart/student"
-    assert all(record["libraries"]["datasets"] for record in records)
+        assert later.inputs["dataset"].fingerprint == earlier.result_fingerprint
+    assert records[1].inputs["model"].location == "recipes/quickstart/student"
+    assert all(record.libraries["datasets"] for record in records)

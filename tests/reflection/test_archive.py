@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hub_cards.errors import BadInputError
-from reflection.archive import EXPORTED, describe, export_completions, import_completions
+from reflection.archive import EXPORTED, describe, export_completions, forget_empty, import_completions
 from reflection.oracles.base import Completion
 from reflection.store import Answer, CompletionStore
 
@@ -50,6 +50,14 @@ class TestDescribe:
 
     def test_of_an_empty_store(self, other):
         assert describe(other) == "no completions"
+
+
+def test_answers_without_a_text_are_forgotten_on_request(store):
+    kept = Answer(request("mine", "d"), Completion(None, failure="content_filter"), None)
+    store.put([kept])
+    assert forget_empty(store) == 1
+    assert store.get(store.key(ANSWERS[2].request)) is None
+    assert all(store.get(store.key(answer.request)) for answer in (*ANSWERS[:2], kept))
 
 
 class TestExportAndImport:

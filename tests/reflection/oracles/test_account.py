@@ -165,7 +165,7 @@ class TestProgress:
         usage = Usage(DOLLAR_A_TOKEN)
         progress = Progress(total=2000, jobs_per_row=2, usage=usage, say=print)
         clock.now += 1
-        assert progress.line() == "0 of 1,000 rows, 0.0 rows/s, 0 tokens in, 0 out, $0.00, just begun"
+        assert progress.line() == "0 of 1,000 rows, 0.0 rows/s, 0 tokens in, 0 out, $0.00, no row yet"
         usage.add("a", 1000, 500, batched=False)
         for _ in range(201):
             progress.job_done()
