@@ -71,9 +71,7 @@ def test_not_one_answer_is_refused(config, statuses, said):
 
 def test_a_budget_below_the_first_request_says_so(config):
     statuses = {"instruction": {"not_asked": 4}, "both": {"parent_not_reflected": 4}}
-    with pytest.raises(
-        BadInputError, match=r"--budget_usd 7.5: is less .* cost \(4 not_asked\)"
-    ):
+    with pytest.raises(BadInputError, match=r"--budget_usd 7.5: is less .* cost \(4 not_asked\)"):
         check_outcome(counts(**statuses), config, Oracle(Usage(None)))
 
 
