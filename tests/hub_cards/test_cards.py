@@ -122,6 +122,16 @@ class TestDatasetCard:
         assert "### Selection" not in text
         assert "Selective Reflection-Tuning](" not in text
 
+    def test_says_what_the_oracle_has_cost(self, tmp_path, configs, lineage):
+        usage = {"completions": 288, "without_usage": 0, "prompt_tokens": 140_000, "completion_tokens": 180_000}
+        price = {"input": 0.4, "output": 1.6, "source": "the table of 2026-06"}
+        counts = {**lineage[0].counts, "usage": {**usage, "cost_usd": 0.344, "usd_per_million_tokens": price}}
+        config = {**lineage[0].config, "oracle": "openai", "oracle_model": "gpt-4.1-mini"}
+        assert "Made from" not in dataset_card(tmp_path, configs, lineage).text
+        lineage[0] = replace(lineage[0], counts=counts, config=config)
+        said = "Made from 288 completions of `gpt-4.1-mini`: 140,000 tokens in, 180,000 tokens out, $0.34 at $0.4 in"
+        assert said in dataset_card(tmp_path, configs, lineage).text
+
 
 class TestModelCard:
     def test_local_base_model_is_not_named_as_one_on_the_hub(self, tmp_path, lineage, sft_record):

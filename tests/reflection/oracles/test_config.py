@@ -24,6 +24,10 @@ from reflection.oracles.config import OracleArguments
         ({"temperature": -0.1}, "--temperature -0.1: must be from 0 to 2"),
         ({"temperature": 2.1}, "--temperature 2.1: must be from 0 to 2"),
         ({"temperature": float("nan")}, "--temperature nan: must be from 0 to 2"),
+        ({"store": ""}, "--store '': must be the path of a file"),
+        ({"store": ":memory:"}, "--store ':memory:': must be the path of a file"),
+        ({"oracle_tokenizer": "t"}, "--oracle_tokenizer: cuts nothing without --oracle_context"),
+        ({"oracle": "transformers", "oracle_tokenizer": "t"}, "--oracle_tokenizer: --oracle transformers counts by"),
         ({"oracle_context": 4096}, "--oracle_context: needs --oracle_tokenizer"),
         (
             {"oracle_context": 2048, "oracle_tokenizer": "t"},
@@ -86,3 +90,11 @@ def test_is_accepted(settings):
 def test_price(settings, expected):
     price = OracleArguments(**settings).price()
     assert (price and (price.input, price.output)) == expected
+
+
+def test_the_endpoint_of_the_environment_is_no_secret_from_the_price_table(monkeypatch):
+    assert OracleArguments(oracle_model="gpt-4.1").price() is not None
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
+    arguments = OracleArguments(oracle_model="gpt-4.1")
+    assert (arguments.base_url, arguments.price()) == ("http://localhost:8000/v1", None)
+    assert OracleArguments(oracle_model="gpt-4.1", base_url="https://api.openai.com/v1").price() is not None

@@ -13,7 +13,7 @@ from reflection.config import ReflectConfig
 from reflection.oracles import Completion, OracleRequest, make_oracle
 from reflection.oracles import openai as oracle_module
 from reflection.oracles.chat import Sampling
-from reflection.oracles.openai import OpenAIOracle, Pace, backoff
+from reflection.oracles.openai import OpenAIOracle, Pace, api_key, backoff
 from reflection.store import CompletionStore
 
 KEY = "sk-test-3f9a-do-not-write-me-anywhere"
@@ -324,3 +324,11 @@ class TestWholeStage:
         complete(oracle, [request("why")])
         assert [(body["model"], body["max_tokens"]) for body in endpoint.requests] == [("oracle-1", 64)]
         assert (tmp_path / "run/completions.sqlite").is_file()
+
+
+@pytest.mark.parametrize("key", ["sk-1\n", " sk-1", "sk-é", "sk-1\x7f"])
+def test_a_key_that_no_header_takes_is_refused_before_anything_is_asked(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(BadInputError, match="OPENAI_API_KEY: holds") as error:
+        api_key("openai")
+    assert key.strip() not in str(error.value)
