@@ -12,7 +12,7 @@ from hub_cards.schema import REFLECTED_VARIANTS
 from hub_cards.sources import Source, find_model, hash_file
 from hub_cards.where import HELP, parse_condition
 from reflection.oracles.config import OracleArguments
-from reflection.prompts import load_prompts
+from reflection.prompts import ReflectionPrompt, load_prompts
 
 STEP = "reflect"
 VERSION = 2
@@ -63,10 +63,10 @@ class ReflectConfig(OracleArguments, DataArguments):
         if self.output_format == "json_schema" and self.oracle == "transformers":
             raise BadInputError("--output_format json_schema: is a server's; --oracle transformers knows markers only")
 
-    def _check_markers(self) -> None:
+    def _check_markers(self, prompts: dict[str, ReflectionPrompt]) -> None:
         """A prompt that names no markers buys answers that cannot be read."""
         wanted = {"instruction": ("New Instruction", "New Answer"), "response": ("Better Answer",)}
-        for name, prompt in load_prompts(self.prompt_file).items():
+        for name, prompt in prompts.items():
             for marker in wanted[name]:
                 if marker not in prompt.criteria:
                     raise BadInputError(
@@ -81,11 +81,12 @@ class ReflectConfig(OracleArguments, DataArguments):
             BadInputError: an input is missing.
         """
         inputs = {"dataset": self.source()}
+        loaded = load_prompts(self.prompt_file)
         if self.output_format == "markers":
-            self._check_markers()
+            self._check_markers(loaded)
         prompts = {  # as they are sent, around an empty pair
             name: prompt.messages("", "", "", structured=self.output_format == "json_schema")
-            for name, prompt in load_prompts(self.prompt_file).items()
+            for name, prompt in loaded.items()
         }
         config = {
             **self.view(),

@@ -128,9 +128,11 @@ def chains(variants: Sequence[str]) -> list[tuple[str, ...]]:
 
 def row_jobs(rows: Dataset, variants: Sequence[str], asking: Asking) -> Iterator[Job[None]]:
     """The jobs of all rows, made as they are taken."""
+    wanted = chains(variants)
+    not_reflected = dict.fromkeys(column.name for column in REFLECT_COLUMNS)
     for row in rows:
-        parent = {**row, **dict.fromkeys(column.name for column in REFLECT_COLUMNS)}
-        for chain in chains(variants):
+        parent = {**row, **not_reflected}
+        for chain in wanted:
             yield _make_chain(parent, chain, asking)
 
 
