@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Features, concatenate_datasets
-from tqdm import tqdm
+from datasets import Dataset
 
 from hub_cards.sources import Source
 
@@ -111,58 +110,3 @@ def _record(entry: dict[str, Any]) -> StepRecord:
     entry = {key: value for key, value in entry.items() if key != "fingerprint"}
     entry["inputs"] = {role: Source(**source) for role, source in entry["inputs"].items()}
     return StepRecord(**entry)
-
-
-def apply_step(
-    dataset: Dataset,
-    function: Callable[[dict[str, list[Any]]], dict[str, list[Any]]],
-    *,
-    key: str,
-    features: Features,
-    work_dir: Path,
-    shard_rows: int = 512,
-    rank: int = 0,
-    world_size: int = 1,
-    description: str = "",
-) -> Dataset:
-    """Apply a pure function on batches; the one place that calls `Dataset.map`.
-
-    The rows are cut into shards of `shard_rows` and the function sees one whole shard a call, so what it returns cannot
-    depend on who computes it. Every finished shard is an Arrow file in `work_dir`, named by `key`: after a crash, and
-    for other ranks, it is read and not computed again.
-
-    Args:
-        key: the step's fingerprint, plus a name where one step maps several data sets.
-        features: of the result; explicit, because a first batch of nulls would fix the wrong type.
-        description: what the progress bar says; without one there is none.
-        rank, world_size: this process computes the shards `rank, rank + world_size, …`.
-
-    Returns:
-        The mapped rows in their order; with `world_size > 1` only this rank's shards. An empty data set, or no shard
-        for this rank, gives no rows, with the columns of `features`.
-    """
-    nothing = Dataset.from_dict({name: [] for name in features}, features=features)
-    if len(dataset) == 0:
-        return nothing
-    work_dir.mkdir(parents=True, exist_ok=True)
-    starts = range(0, len(dataset), shard_rows)
-    done = []
-    hidden = None if description and rank == 0 else True  # None: shown on a terminal, not in a log file
-    with tqdm(total=len(dataset), desc=description, unit="row", disable=hidden) as progress:
-        for number, start in enumerate(starts):
-            rows = dataset.select(range(start, min(start + shard_rows, len(dataset))))
-            if number % world_size == rank:
-                name = fingerprint_of([key, number, shard_rows, len(dataset)])
-                done.append(
-                    rows.map(
-                        function,
-                        batched=True,
-                        batch_size=len(rows),
-                        features=features,
-                        remove_columns=[column for column in dataset.column_names if column not in features],
-                        new_fingerprint=name,
-                        cache_file_name=str(work_dir / f"{name}.arrow"),
-                    )
-                )
-            progress.update(len(rows))
-    return concatenate_datasets(done) if done else nothing

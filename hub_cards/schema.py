@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from datasets import Features, Value
+from datasets import Features, List, Value
 
 VARIANTS = ("original", "reflect_instruction", "reflect_response", "reflect_both")
 REFLECTED_VARIANTS = VARIANTS[1:]
@@ -20,7 +20,7 @@ class Column:
     """One column of the contract.
 
     Attributes:
-        dtype: an Arrow type name as `datasets.Value` takes it.
+        dtype: an Arrow type name as `datasets.Value` takes it, or `list<…>` of one.
         unit: what a number counts; empty for text.
         paper: where the quantity is defined, empty where it is ours.
     """
@@ -80,6 +80,11 @@ SCORE_COLUMNS = (
         "`error`: the losses that could not be taken are null",
     ),
 )
+# Kept where they are asked for: every loss, ppl and ratio can be taken from them again without a model.
+TOKEN_LOSS_COLUMNS = tuple(
+    Column(f"token_losses_{key}", "list<float32>", "nats", f"negative log-likelihood of each target token of {what}")
+    for key, what in _LOSSES.items()
+)
 SELECT_COLUMNS = (
     Column("selected", "bool", "", "whether this variant of the row was selected"),
     Column("selected_variant", "string", "", "the variant that won the row's comparisons, kept or not", V2),
@@ -89,10 +94,18 @@ TRAIN_COLUMNS = (
     Column("prompt", "string", "", "the instruction in the prompt template, as TRL's SFTTrainer takes it"),
     Column("completion", "string", "", "the response, as TRL's SFTTrainer takes it"),
 )
-ALL_COLUMNS = (*ROW_COLUMNS, *REFLECT_COLUMNS, *SCORE_COLUMNS, *SELECT_COLUMNS, *TRAIN_COLUMNS)
+ALL_COLUMNS = (
+    *(*ROW_COLUMNS, *REFLECT_COLUMNS, *SCORE_COLUMNS, *TOKEN_LOSS_COLUMNS),
+    *(*SELECT_COLUMNS, *TRAIN_COLUMNS),
+)
 COLUMNS_BY_NAME = {column.name: column for column in ALL_COLUMNS}
 
 
 def features(columns: Iterable[Column]) -> Features:
     """The `datasets` features of these columns; always given to `map`, so that an all-null batch keeps its type."""
-    return Features({column.name: Value(column.dtype) for column in columns})
+    return Features({column.name: _feature(column.dtype) for column in columns})
+
+
+def _feature(dtype: str) -> Value | List:
+    item = dtype.removeprefix("list<").removesuffix(">")
+    return Value(dtype) if item == dtype else List(Value(item))

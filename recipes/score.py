@@ -4,6 +4,8 @@ python recipes/score.py --config recipes/quickstart/score.yaml
 accelerate launch recipes/score.py --config recipes/quickstart/score.yaml
 """
 
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from hub_cards.cli import run, say
@@ -11,6 +13,8 @@ from hub_cards.rows import load_variants
 from hub_cards.stages import lineage, run_stage
 from hub_cards.storage import work_dir
 from scoring.config import ScoreConfig
+
+RANKS_MAY_DIFFER_BY = timedelta(days=7)  # one rank can start its share later, or have the slower device
 
 
 def main(config: ScoreConfig) -> None:
@@ -23,16 +27,24 @@ def main(config: ScoreConfig) -> None:
         from scoring.distributed import score_variants
         from scoring.student import load_scorer
 
-        state = PartialState(cpu=not torch.accelerator.is_available())
+        state = PartialState(cpu=not torch.accelerator.is_available(), timeout=RANKS_MAY_DIFFER_BY)
         say("score", f"{state.num_processes} process(es) on {state.device.type}")
-        scorer = load_scorer(config, record.inputs["model"].revision, state.device)
-        scored = score_variants(
-            load_variants(config), scorer, record.fingerprint, work_dir(Path(config.output_dir)), state
+        scorer = load_scorer(
+            config.model_name_or_path,
+            template=config.template,
+            dtype=config.dtype,
+            max_length=config.max_length,
+            span=config.span,
+            keep_token_losses=config.keep_token_losses,
+            attn_implementation=config.attn_implementation,
+            max_batch_tokens=config.max_batch_tokens,
+            source=record.inputs["model"],
+            device=state.device,
         )
+        folder = work_dir(Path(config.output_dir))
+        variants = load_variants(config)
+        scored = score_variants(variants, scorer, record.fingerprint, folder, state, partial(say, "score"))
         state.destroy_process_group()
-        for name, means in scored[1].get("statistics", {}).items():
-            if means["ifd_ppl"] is None:
-                say("score", f"warning: no row of {name} has an IFD, see score_status; is --max_length too small?")
         return scored
 
     run_stage(config.output_dir, record, lineage(config.dataset), compute)

@@ -15,8 +15,8 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 
-from hub_cards.provenance import apply_step
 from hub_cards.schema import REFLECT_COLUMNS, ROW_COLUMNS, features
+from hub_cards.shards import apply_step
 from reflection.extract import Extraction, extract_instruction, extract_response
 from reflection.guards import guard
 from reflection.oracles import Completion, Job, Oracle, OracleRequest

@@ -10,9 +10,10 @@ from hub_cards.provenance import StepRecord
 from hub_cards.rows import DataArguments
 from hub_cards.sources import find_model
 from scoring.selection import STRATEGIES
+from scoring.spans import PUBLISHED, SPANS
 from scoring.templates import check_template_name
 
-SCORE, SCORE_VERSION = "score", 1
+SCORE, SCORE_VERSION = "score", 2
 SELECT, SELECT_VERSION = "select", 1
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -27,13 +28,28 @@ class ScoreConfig(DataArguments):
     template: str = field(default="vicuna", metadata={"help": "prompt template; use the one you will train with"})
     dtype: str = field(default="float32", metadata={"help": f"the student's precision: {', '.join(DTYPES)}"})
     attn_implementation: str | None = field(
-        default=None, metadata={"help": "attention kernel, as transformers names it"}
+        default=None,
+        metadata={
+            "help": "attention kernel, as transformers names it; texts are then padded. Default: texts are packed, "
+            "common prefixes computed once, where the model allows it"
+        },
     )
     max_length: int = field(default=2048, metadata={"help": "tokens kept of prompt and response together"})
+    span: str = field(
+        default=PUBLISHED,
+        metadata={
+            "help": "which tokens are the target's: `published` (context and target tokenized together, as in the "
+            "published statistics) or `aligned` (tokenized apart: the same tokens with and without context)"
+        },
+    )
+    keep_token_losses: bool = field(
+        default=False, metadata={"help": "keep the loss of every target token, as list columns"}
+    )
     max_batch_tokens: int | None = field(
         default=None,
         metadata={
-            "help": "padded tokens in one forward pass; never changes a result. Default: 1024 on CPU, 16384 on GPU"
+            "help": "tokens in one forward pass; never changes a result. Default: 1024 on a CPU, on a GPU what fits "
+            "into its memory; lowered when memory runs out"
         },
     )
 
@@ -44,6 +60,8 @@ class ScoreConfig(DataArguments):
             raise BadInputError("--model_name_or_path: name the student, a folder or a Hub id")
         if self.dtype not in DTYPES:
             raise BadInputError(f"--dtype {self.dtype!r} is unknown; the dtypes are {', '.join(DTYPES)}")
+        if self.span not in SPANS:
+            raise BadInputError(f"--span {self.span!r} is unknown; the spans are {', '.join(SPANS)}")
         if self.max_length < 2:
             raise BadInputError(f"--max_length {self.max_length}: must be at least 2")
         if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
@@ -57,7 +75,8 @@ class ScoreConfig(DataArguments):
             "dtype": self.dtype,
             "attn_implementation": self.attn_implementation,
             "max_length": self.max_length,
-            "span": "published",
+            "span": self.span,
+            "keep_token_losses": self.keep_token_losses,
         }
         inputs = {"dataset": self.source(), "model": find_model(self.model_name_or_path, self.model_revision)}
         return StepRecord(SCORE, SCORE_VERSION, config, inputs)

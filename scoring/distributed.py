@@ -3,83 +3,182 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from accelerate import PartialState
-from datasets import Dataset, DatasetDict, Features, concatenate_datasets
+from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
-from hub_cards.errors import BadInputError
-from hub_cards.provenance import apply_step
-from hub_cards.schema import SCORE_COLUMNS, VARIANTS, features
-from scoring.ifd import Scorer, score_batch
+from hub_cards.errors import BadInputError, StoppedError
+from hub_cards.schema import VARIANTS, features
+from hub_cards.shards import Batch, ShardedStep
+from scoring.ifd import EncodedRows, Scorer, encode_rows, score_batch
+from scoring.preflight import Preflight
+from scoring.progress import Progress
 from scoring.statistics import describe
 
-SHARD_ROWS = 64  # variants count apart: 16 rows with their four variants
+# About 16,000 tokens with their contexts: seconds on a GPU, a minute or two on a CPU, which is what a crash can cost.
+SHARD_CHARACTERS = 64_000
+CHARACTERS_A_ROW = 100  # what a row costs beyond its text
+GOLDEN_RATIO = 0.6180339887498949
+CHECKED_ROWS = 2
+
+# Beside the scores in the shards, for the record's counts, and not in the result.
+COUNTED = {"boundary_merged": Value("bool"), "depends_on_span": Value("bool")}
 
 
 def score_variants(
-    variants: DatasetDict, scorer: Scorer, key: str, work_dir: Path, state: PartialState
+    variants: DatasetDict, scorer: Scorer, key: str, work_dir: Path, state: PartialState, say: Callable[[str], None]
 ) -> tuple[DatasetDict, dict[str, Any]]:
     """Add the score columns to every variant.
 
     The variants of a row stand next to each other while they are scored, so that what they share is computed once and
-    an unchanged variant gets exactly its parent's numbers. Every rank computes its shards and leaves them in
-    `work_dir`; the main process then reads all of them.
+    an unchanged variant gets exactly its parent's numbers. The rows are cut into shards of equal cost, whatever the
+    number of processes; every rank computes its share and leaves it in `work_dir`, and the main process reads all.
 
     Args:
-        variants: the keys of `VARIANTS` that there are, all with the same rows in the same order.
+        variants: the keys of `VARIANTS` that there are, all with the same rows.
         key, work_dir: cache key and place of finished shards.
+        say: prints a line, from the main process only.
 
     Returns:
         The scored variants and, for the record, each one's statuses and statistics; on other ranks than the main one
         an incomplete result that nobody should use.
+
+    Raises:
+        BadInputError: the variants hold different rows.
+        StoppedError: the self-check failed, or a shard is missing or holds other rows.
     """
     names = [name for name in VARIANTS if name in variants]
     rows = interleave([variants[name] for name in names])
-    all_features = Features({**rows.features, **features(SCORE_COLUMNS)})
+    shards = equal_shards(row_costs(rows, len(names)), len(names))
+    step = ShardedStep(
+        rows,
+        lambda batch, encoded: {**score_batch(batch, scorer, encoded), **_counted(encoded)},
+        key,
+        Features({**rows.features, **features(scorer.columns), **COUNTED}),
+        work_dir,
+        shards,
+        prepare=lambda batch: encode_rows(batch, scorer),
+    )
+    mine = spread(len(shards))[state.process_index :: state.num_processes]
+    missing = step.missing(mine)
+    if missing:
+        _self_check(rows, scorer, say)
+    todo = sum(len(shards[number]) for number in missing)
+    preflight = Preflight(scorer, todo, say)
+    with Progress(todo, state.num_processes, scorer.engine, say, shown=state.is_main_process) as progress:
 
-    def run(rank: int, world_size: int, description: str) -> Dataset:
-        return apply_step(
-            rows,
-            lambda batch: {**{name: batch[name] for name in rows.column_names}, **score_batch(batch, scorer)},
-            key=key,
-            features=all_features,
-            work_dir=work_dir,
-            shard_rows=SHARD_ROWS,
-            rank=rank,
-            world_size=world_size,
-            description=description,
-        )
+        def on_shard(shard: Dataset) -> None:
+            progress.advance(len(shard))
+            preflight.add(shard, progress.seconds_left())
 
-    run(state.process_index, state.num_processes, f"score on {state.num_processes} process(es)")
+        step.compute(mine, on_shard)
+    preflight.finish()
     state.wait_for_everyone()
     if not state.is_main_process:
         return DatasetDict(), {}
-    scored = run(0, 1, "")
-    result = DatasetDict(
-        {name: scored.select(range(number, len(scored), len(names))) for number, name in enumerate(names)}
+    scored = step.result()
+    check_join(rows, scored)
+    return _split(scored, names, scorer)
+
+
+def _self_check(rows: Dataset, scorer: Scorer, say: Callable[[str], None]) -> None:
+    """Hold the first rows against one text at a time before anything is scored."""
+    spans = encode_rows(rows[:CHECKED_ROWS], scorer).all_spans()
+    worst = scorer.engine.check(spans)
+    layout = "packed, common prefixes once" if scorer.engine.is_packed else "padded"
+    say(
+        f"{layout}, {scorer.engine.max_batch_tokens:,} tokens a batch; self-check: losses within {worst:.0e} of one "
+        "text at a time"
     )
+
+
+def _counted(encoded: EncodedRows) -> Batch:
+    sides = list(zip(encoded.pairs["Q"], encoded.pairs["A"], strict=True))
+    return {name: [any(getattr(pair, name) for pair in pairs) for pairs in sides] for name in COUNTED}
+
+
+def _split(scored: Dataset, names: Sequence[str], scorer: Scorer) -> tuple[DatasetDict, dict[str, Any]]:
+    parts = {name: scored.select(range(number, len(scored), len(names))) for number, name in enumerate(names)}
     counts = {
-        "score_status": {name: dict(Counter(part["score_status"][:]).most_common()) for name, part in result.items()},
-        "statistics": {name: describe(part) for name, part in result.items()},
+        "score_status": {name: dict(Counter(part["score_status"][:]).most_common()) for name, part in parts.items()},
+        "statistics": {name: describe(part) for name, part in parts.items()},
+        "layout": "packed" if scorer.engine.is_packed else "padded",
+        # Rows whose context and response (or instruction) the tokenizer joins, and rows that --span decides about.
+        "boundary_merged": {name: sum(part["boundary_merged"][:]) for name, part in parts.items()},
+        "depends_on_span": {name: sum(part["depends_on_span"][:]) for name, part in parts.items()},
     }
-    return result, counts
+    return DatasetDict({name: part.remove_columns(list(COUNTED)) for name, part in parts.items()}), counts
 
 
-def interleave(parts: list[Dataset]) -> Dataset:
+def interleave(parts: Sequence[Dataset]) -> Dataset:
     """Row 0 of every part, then row 1 of every part, and so on, in the order of the first part; joined by `row_id`.
 
     Raises:
-        BadInputError: the parts hold different rows.
+        BadInputError: the parts hold different rows, or one holds a row twice.
     """
-    first = parts[0]["row_id"][:]
-    size = len(first)
-    positions = [{identity: row for row, identity in enumerate(part["row_id"][:])} for part in parts]
-    for position_of in positions:
-        if position_of.keys() != positions[0].keys() or len(position_of) != size:
-            raise BadInputError(
-                "the variants of --dataset hold different rows (or a row_id twice); they cannot be joined"
-            )
-    order = [number * size + positions[number][identity] for identity in first for number in range(len(parts))]
-    return concatenate_datasets(parts).select(order)
+    ids = [_row_ids(part) for part in parts]
+    size = len(parts[0])
+    if any(len(part) != size for part in parts) or any(pc.count_distinct(found).as_py() != size for found in ids):
+        raise BadInputError("the variants of --dataset hold different rows (or a row_id twice); they cannot be joined")
+    if len(parts) == 1:
+        return parts[0]
+    positions = [pc.index_in(ids[0], value_set=found) for found in ids]
+    if any(found.null_count for found in positions):
+        raise BadInputError("the variants of --dataset hold different rows (or a row_id twice); they cannot be joined")
+    offsets = [number * size + found.to_numpy() for number, found in enumerate(positions)]
+    order = [position for group in zip(*offsets, strict=True) for position in group]
+    return concatenate_datasets(list(parts)).select(order)
+
+
+def _row_ids(part: Dataset) -> pa.ChunkedArray:
+    return part.select_columns("row_id").with_format("arrow")[:]["row_id"]
+
+
+def check_join(rows: Dataset, scored: Dataset) -> None:
+    """Make sure that what the ranks left is every row once, in order.
+
+    Raises:
+        StoppedError: it is not.
+    """
+    for column in ("row_id", "variant"):
+        wanted, found = (
+            part.select_columns(column).with_format("arrow")[:][column].combine_chunks() for part in (rows, scored)
+        )
+        if not wanted.equals(found):
+            raise StoppedError(f"the parts in the work folder hold other rows than --dataset (column {column})")
+
+
+def row_costs(rows: Dataset, group_size: int) -> Iterator[int]:
+    """What each group of `group_size` rows costs, in characters; equal variants are scored once and cost once."""
+    texts = rows.select_columns(["instruction", "input", "output"])
+    for batch in texts.iter(group_size * 1000):
+        variants = list(zip(*(batch[name] for name in ("instruction", "input", "output")), strict=True))
+        for start in range(0, len(variants), group_size):
+            distinct = set(variants[start : start + group_size])
+            yield sum(CHARACTERS_A_ROW + sum(map(len, pair)) for pair in distinct)
+
+
+def equal_shards(costs: Iterable[int], group_size: int, target: int = SHARD_CHARACTERS) -> list[range]:
+    """Ranges of rows of about `target` cost each; a group is never split. The same on every rank and in every run."""
+    shards: list[range] = []
+    start = stop = cost = 0
+    for group_cost in costs:
+        if cost and cost + group_cost / 2 > target:
+            shards.append(range(start, stop))
+            start, cost = stop, 0
+        stop += group_size
+        cost += group_cost
+    return [*shards, range(start, stop)] if stop > start else shards
+
+
+def spread(count: int) -> list[int]:
+    """The numbers below `count` in an order of which every beginning is spread evenly over the whole.
+
+    So the first shards are a fair sample: of the speed, and of what the scores will be.
+    """
+    return sorted(range(count), key=lambda number: number * GOLDEN_RATIO % 1)

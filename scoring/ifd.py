@@ -1,20 +1,21 @@
-"""IFD and reversed IFD: the four losses of a row and their ratios. A pure step on a batch.
-
-IFD is Cherry LLM's (arXiv 2308.12032), r-IFD that of Selective Reflection-Tuning (arXiv 2402.10110).
-"""
+"""Score rows: the four losses of a row and their ratios. A pure step on a batch."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from datasets import Dataset, Features
+from transformers import PreTrainedTokenizerBase
 
-from hub_cards.schema import SCORE_COLUMNS
-from scoring.likelihood import TargetSpan, count_tokens, encode_spans, token_losses
+from hub_cards.errors import BadInputError
+from hub_cards.provenance import fingerprint_of
+from hub_cards.schema import SCORE_COLUMNS, TOKEN_LOSS_COLUMNS, Column, features
+from scoring.batches import Batch as TokenBatch
+from scoring.likelihood import LikelihoodEngine
+from scoring.ratios import LOSS_KEYS, is_usable, loss_columns, mean_loss
+from scoring.spans import PUBLISHED, PairSpans, TargetSpan, encode_pairs
 from scoring.templates import PromptTemplate, reverse_prompt
 
 Batch = dict[str, list[Any]]
@@ -25,8 +26,6 @@ EMPTY_INSTRUCTION = "empty_instruction"
 TARGET_TRUNCATED = "target_truncated"
 TARGET_LOST = "target_lost"
 ERROR = "error"
-LOSS_KEYS = ("Q_direct", "A_direct", "Q_condition", "A_condition")
-RATIOS = {"ifd": ("A_condition", "A_direct"), "rifd": ("Q_condition", "Q_direct")}
 
 
 @dataclass(frozen=True)
@@ -35,107 +34,142 @@ class Scorer:
 
     Attributes:
         max_length: tokens kept of context and target together.
-        max_batch_tokens: padded tokens in one forward pass; does not change a result.
+        span: which tokens count as the target's: `published` or `aligned`.
+        keep_token_losses: whether the loss of every target token is kept beside the scores.
+        identity: digest of all that decides the scores, the model's files included.
     """
 
-    model: PreTrainedModel
+    engine: LikelihoodEngine
     tokenizer: PreTrainedTokenizerBase
     template: PromptTemplate
     max_length: int = 2048
-    max_batch_tokens: int = 2048
+    span: str = PUBLISHED
+    keep_token_losses: bool = False
+    identity: str = ""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that scoring adds."""
+        return (*SCORE_COLUMNS, *(TOKEN_LOSS_COLUMNS if self.keep_token_losses else ()))
 
 
-def score_batch(rows: Batch, scorer: Scorer) -> Batch:
+@dataclass(frozen=True)
+class EncodedRows:
+    """Rows ready for the model.
+
+    Attributes:
+        questions, answers: the target texts of every row.
+        pairs: the spans of every row's question (`Q`) and answer (`A`).
+        plan: the model's batches for all of them.
+    """
+
+    questions: list[str]
+    answers: list[str]
+    pairs: dict[str, list[PairSpans]]
+    plan: list[TokenBatch]
+
+    def spans(self, key: str) -> list[TargetSpan]:
+        """The texts of one of `LOSS_KEYS`."""
+        side, kind = key.split("_")
+        return [getattr(pair, kind) for pair in self.pairs[side]]
+
+    def all_spans(self) -> list[TargetSpan]:
+        """The texts of all rows for the first key, then for the second, and so on."""
+        return [span for key in LOSS_KEYS for span in self.spans(key)]
+
+
+def encode_rows(rows: Batch, scorer: Scorer) -> EncodedRows:
+    """Tokenize rows and plan their batches; touches no model, so that it can run ahead of it.
+
+    Args:
+        rows: `instruction`, `output` and, if there are any, `input`.
+    """
+    instructions, answers = rows["instruction"], list(rows["output"])
+    inputs = [text or "" for text in rows.get("input", [""] * len(answers))]
+    questions = [instruction + input for instruction, input in zip(instructions, inputs, strict=True)]
+    contexts = {
+        "Q": [reverse_prompt(scorer.template, answer) for answer in answers],
+        "A": [scorer.template.prompt(*question) for question in zip(instructions, inputs, strict=True)],
+    }
+    pairs = {
+        side: encode_pairs(scorer.tokenizer, contexts[side], targets, scorer.max_length, scorer.span)
+        for side, targets in (("Q", questions), ("A", answers))
+    }
+    encoded = EncodedRows(questions, answers, pairs, [])
+    return EncodedRows(questions, answers, pairs, scorer.engine.plan(encoded.all_spans()))
+
+
+def score_batch(rows: Batch, scorer: Scorer, encoded: EncodedRows | None = None) -> Batch:
     """The score columns of a batch of rows.
 
     Args:
-        rows: at least `instruction`, `input`, `output`.
+        rows: `instruction`, `output` and, if there are any, `input`.
+        encoded: what `encode_rows` made of them.
 
     Returns:
-        The columns of `SCORE_COLUMNS`, a value or null a row. A loss is null where its target is empty, was cut away
+        The columns of `scorer.columns`, a value or null a row. A loss is null where its target is empty, was cut away
         entirely or came out of the model as NaN or infinite; `score_status` says which.
     """
-    questions = [i + n for i, n in zip(rows["instruction"], rows["input"], strict=True)]
-    answers = list(rows["output"])
-    spans = encode_row_spans(rows["instruction"], rows["input"], answers, scorer)
-    losses = token_losses(scorer.model, [span for key in LOSS_KEYS for span in spans[key]], scorer.max_batch_tokens)
-    means = [_mean(values) for values in losses]
-    size = len(answers)
-    by_key = {key: means[number * size : (number + 1) * size] for number, key in enumerate(LOSS_KEYS)}
-
-    n_special = scorer.tokenizer.num_special_tokens_to_add()
-    scored: Batch = {column.name: [] for column in SCORE_COLUMNS}
-    n_Q, n_A = count_tokens(scorer.tokenizer, questions), count_tokens(scorer.tokenizer, answers)
+    encoded = encoded or encode_rows(rows, scorer)
+    losses = scorer.engine.token_losses(encoded.all_spans(), encoded.plan)
+    size = len(encoded.answers)
+    by_key = {key: losses[number * size : (number + 1) * size] for number, key in enumerate(LOSS_KEYS)}
+    scored: Batch = {column.name: [] for column in scorer.columns}
     for row in range(size):
-        row_losses = {key: by_key[key][row] for key in LOSS_KEYS}
-        usable = {key: loss if loss is not None and _is_usable(loss) else None for key, loss in row_losses.items()}
-        values: dict[str, Any] = loss_columns(usable)
-        values["n_tokens_Q"], values["n_tokens_A"] = n_Q[row] - n_special, n_A[row] - n_special
-        row_spans = {key: spans[key][row] for key in LOSS_KEYS}
-        values["score_status"] = _status(questions[row], answers[row], row_spans, row_losses)
+        values = _score_row(encoded, row, {key: by_key[key][row] for key in LOSS_KEYS})
         for name, column in scored.items():
             column.append(values[name])
     return scored
 
 
-def encode_row_spans(
-    instructions: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], scorer: Scorer
-) -> dict[str, list[TargetSpan]]:
-    """The four texts of every row. An empty target has an empty span.
-
-    The direct text is cut at `max_length - min(len(tokenize(context)), max_length) + 1` tokens, with the context of the
-    conditional text, so that both sides see the same number of target tokens.
-    """
-    questions = [i + n for i, n in zip(instructions, inputs, strict=True)]
-    contexts = {
-        "A": [scorer.template.prompt(i, n) for i, n in zip(instructions, inputs, strict=True)],
-        "Q": [reverse_prompt(scorer.template, output) for output in outputs],
+def _score_row(encoded: EncodedRows, row: int, token_losses: dict[str, np.ndarray]) -> dict[str, Any]:
+    found = {key: mean_loss(values) for key, values in token_losses.items()}
+    usable = {key: loss if loss is not None and is_usable(loss) else None for key, loss in found.items()}
+    return {
+        **loss_columns(usable),
+        **{f"token_losses_{key}": None if usable[key] is None else token_losses[key] for key in LOSS_KEYS},
+        "n_tokens_Q": encoded.pairs["Q"][row].n_target,
+        "n_tokens_A": encoded.pairs["A"][row].n_target,
+        "score_status": _status(encoded, row, found, usable),
     }
-    spans: dict[str, list[TargetSpan]] = {}
-    for side, targets in (("Q", questions), ("A", outputs)):
-        limits = [scorer.max_length] * len(targets)
-        conditional = encode_spans(scorer.tokenizer, contexts[side], targets, limits)
-        # A conditional span starts where its context ends, so its start is the context's length.
-        direct_limits = [scorer.max_length - min(span.start, scorer.max_length) + 1 for span in conditional]
-        direct = encode_spans(scorer.tokenizer, [""] * len(targets), targets, direct_limits)
-        nothing = TargetSpan((), 0, truncated=False)
-        for key, found in ((f"{side}_condition", conditional), (f"{side}_direct", direct)):
-            spans[key] = [span if target else nothing for span, target in zip(found, targets, strict=True)]
-    return spans
 
 
-def loss_columns(losses: dict[str, float | None]) -> dict[str, float | None]:
-    """Losses, perplexities and ratios of one row from its four losses (nats a token); null in, null out."""
-    columns: dict[str, float | None] = {}
-    for key in LOSS_KEYS:
-        columns[f"loss_{key}"] = losses[key]
-        columns[f"ppl_{key}"] = None if losses[key] is None else math.exp(losses[key])
-    for name, (condition, direct) in RATIOS.items():
-        for unit in ("ppl", "loss"):
-            columns[f"{name}_{unit}"] = _ratio(columns[f"{unit}_{condition}"], columns[f"{unit}_{direct}"])
-    return columns
-
-
-def _ratio(above: float | None, below: float | None) -> float | None:
-    return None if above is None or not below else above / below
-
-
-def _mean(losses: np.ndarray) -> float | None:
-    """Mean over the target's tokens, summed in float64; null where there are none."""
-    return float(losses.mean(dtype=np.float64)) if len(losses) else None
-
-
-def _status(question: str, answer: str, spans: dict[str, TargetSpan], losses: dict[str, float | None]) -> str:
-    if any(loss is not None and not _is_usable(loss) for loss in losses.values()):
+def _status(encoded: EncodedRows, row: int, found: dict[str, float | None], usable: dict[str, float | None]) -> str:
+    if found != usable:
         return ERROR
-    if not answer:
+    if not encoded.answers[row]:
         return EMPTY_OUTPUT
-    if not question:
+    if not encoded.questions[row]:
         return EMPTY_INSTRUCTION
-    if any(loss is None for loss in losses.values()):
+    if any(loss is None for loss in found.values()):
         return TARGET_LOST
-    return TARGET_TRUNCATED if any(span.truncated for span in spans.values()) else OK
+    pairs = [encoded.pairs[side][row] for side in ("Q", "A")]
+    return TARGET_TRUNCATED if any(pair.condition.truncated or pair.direct.truncated for pair in pairs) else OK
 
 
-def _is_usable(loss: float) -> bool:
-    return math.isfinite(loss) and loss < 700  # beyond it exp() leaves float64
+def score_dataset(dataset: Dataset, scorer: Scorer, batch_size: int = 256) -> Dataset:
+    """Add the score columns to a `datasets.Dataset`, cached by `datasets` under the scorer's identity.
+
+    Args:
+        dataset: columns `instruction`, `output` and, if there are any, `input`.
+        batch_size: rows whose common prefixes are computed once; does not change a score.
+
+    Raises:
+        BadInputError: a column is missing or holds a null, or there are no rows.
+    """
+    for name in ("instruction", "output"):
+        if name not in dataset.column_names:
+            raise BadInputError(f"the data set has no column {name!r}; it has {', '.join(dataset.column_names)}")
+        nulls = dataset.data.column(name).null_count
+        if nulls:
+            raise BadInputError(f"the column {name!r} holds {nulls} nulls; text that is missing is an empty string")
+    if not len(dataset):
+        raise BadInputError("the data set has no rows")
+    return dataset.map(
+        lambda batch: score_batch(batch, scorer),
+        batched=True,
+        batch_size=batch_size,
+        features=Features({**dataset.features, **features(scorer.columns)}),
+        new_fingerprint=fingerprint_of([dataset._fingerprint, scorer.identity]),
+        desc="score",
+    )

@@ -1,158 +1,254 @@
-"""The engine: per-token losses of a target text after a context text, in batches, exactly.
+"""The engine: the loss of every target token, exactly, with every distinct prefix computed once.
 
-Tokenization and spans follow the published implementations, so that scores stay comparable with published statistics:
-context and target are tokenized as one text, and the target begins at token number `len(tokenize(context))`.
+It needs torch and transformers only. `scoring.batches` lays the texts out, `scoring.tree_attention` lets a packed token
+see its own path, `scoring.heads` makes logits at target positions only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from hub_cards.errors import BadInputError
+from hub_cards.errors import BadInputError, StoppedError
+from scoring.batches import Batch, pack_spans, pad_spans
+from scoring.heads import find_head
+from scoring.spans import TargetSpan
+from scoring.tree_attention import (
+    FlexKernel,
+    RunKernel,
+    TreeKernel,
+    UnsupportedAttentionError,
+    attention_over,
+    flex_width,
+    has_flex,
+    n_calls,
+    tree_attention,
+)
 
-HEAD_CHUNK = 256  # logits are made for so many target positions at a time, never for a whole batch
+CPU_BATCH_TOKENS = 1024  # the intermediate results of larger batches leave a CPU's caches
+GPU_BATCH_TOKENS = 4096  # where the memory cannot be asked
+MOST_BATCH_TOKENS = 32768
+PROBE_TOKENS = 2048
+USABLE_MEMORY = 0.7  # of what is free, to leave room for fragmentation
+
+# How far losses may lie from those of one text at a time before a run is stopped, relative.
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
+HALF_TOLERANCE = 3e-2
 
 
-@dataclass(frozen=True)
-class TargetSpan:
-    """One text to score.
+class LikelihoodEngine:
+    """Losses of target tokens under one causal LM.
+
+    Args:
+        model: in evaluation mode, on its device.
+        max_length: the longest text that will come.
+        max_batch_tokens: tokens of one forward pass; found from the free memory where not given, lowered when memory
+            runs out. Never changes a result.
+        pack: False forces the padded layout, with the attention that the model was loaded with. Otherwise texts are
+            packed, if trying shows that the model's attention allows it.
 
     Attributes:
-        ids: token ids of context and target, special tokens included, cut to the length limit.
-        start: index of the target's first token in `ids`; tokens from `max(start, 1)` on are scored, because a first
-            token has nothing to be predicted from.
-        truncated: whether the limit cut target tokens away.
+        is_packed: which layout is used.
+        tokens_run, tokens_scored: tokens that went through the model, and predictions made, so far.
     """
 
-    ids: tuple[int, ...]
-    start: int
-    truncated: bool
+    def __init__(
+        self, model: PreTrainedModel, max_length: int, max_batch_tokens: int | None = None, pack: bool = True
+    ) -> None:
+        self.model = model
+        self.max_length = max_length
+        self.head = find_head(model)
+        self.is_packed = pack and self._can_pack()
+        self.max_batch_tokens = max_batch_tokens or self._find_max_batch_tokens()
+        self.tokens_run = self.tokens_scored = 0
 
-    @property
-    def n_scored(self) -> int:
-        """Number of target tokens with a prediction."""
-        return max(len(self.ids) - max(self.start, 1), 0)
+    def plan(self, spans: Sequence[TargetSpan]) -> list[Batch]:
+        """The batches for these spans. Touches no model: another thread may plan ahead of it."""
+        return (pack_spans if self.is_packed else pad_spans)(spans, self.max_batch_tokens)
+
+    def token_losses(self, spans: Sequence[TargetSpan], plan: Sequence[Batch] | None = None) -> list[np.ndarray]:
+        """Negative log-likelihood of every target token of every span.
+
+        Args:
+            plan: what `plan` returned for these spans.
+
+        Returns:
+            One float32 array of length `n_scored` a span, in nats; empty where nothing is left to score. Values may be
+            NaN or infinite where the model's are.
+
+        Raises:
+            BadInputError: a token id is beyond the model's embeddings.
+            StoppedError: a single text does not fit into the memory.
+        """
+        batches = list(self.plan(spans) if plan is None else plan)[::-1]
+        self._check_ids(batches)
+        found: list[tuple[Batch, torch.Tensor]] = []
+        with torch.inference_mode(), tree_attention(self.model) if self.is_packed else nullcontext():
+            while batches:
+                batch = batches.pop()
+                try:
+                    found.append((batch, self._losses(batch)))
+                except RuntimeError as error:  # torch.OutOfMemoryError is one
+                    if not is_out_of_memory(error):
+                        raise
+                    batches += self._smaller(batch)[::-1]
+        # Only now: every copy to the CPU waits for the device.
+        losses_of = {
+            span: losses[pick]
+            for batch, losses in ((batch, losses_N.cpu().numpy()) for batch, losses_N in found)
+            for span, pick in zip(batch.spans, batch.picks, strict=True)
+        }
+        nothing = np.empty(0, dtype=np.float32)
+        return [losses_of.get(span, nothing) for span in spans]
+
+    def check(self, spans: Sequence[TargetSpan]) -> float:
+        """Compare with the plainest way there is: one text at a time, full logits, the model's own attention.
+
+        Returns:
+            The largest relative difference of a span's mean loss; 0 where nothing could be compared.
+
+        Raises:
+            StoppedError: it is more than the precision explains.
+        """
+        tolerance = TOLERANCE.get(self.model.dtype, HALF_TOLERANCE)
+        worst = 0.0
+        for span, losses in zip(spans, self.token_losses(spans), strict=True):
+            if not len(losses):
+                continue
+            found, wanted = float(losses.mean(dtype=np.float64)), self._plain_loss(span)
+            if not np.isfinite(wanted) or not np.isfinite(found):
+                difference = 0.0 if np.isfinite(wanted) == np.isfinite(found) else np.inf
+            else:
+                difference = abs(found - wanted) / max(abs(wanted), 1e-3)
+            if difference > tolerance:
+                raise StoppedError(
+                    f"self-check: a text of {len(span.ids)} tokens has a loss of {found:.6g} when scored with others "
+                    f"and {wanted:.6g} alone; this model cannot be scored "
+                    + ("packed: run again with --attn_implementation sdpa" if self.is_packed else "in batches")
+                )
+            worst = max(worst, difference)
+        return worst
+
+    @torch.inference_mode()
+    def _plain_loss(self, span: TargetSpan) -> float:
+        ids_1T = torch.tensor([span.ids], device=self.model.device)
+        logits_TV = self.model(input_ids=ids_1T, use_cache=False).logits[0].float()
+        first = span.first_scored
+        return torch.nn.functional.cross_entropy(logits_TV[first - 1 : -1], ids_1T[0, first:]).item()
+
+    def _losses(self, batch: Batch) -> torch.Tensor:
+        """The losses of a batch's predictions, on the device."""
+        predictors_N = torch.from_numpy(batch.predictors_N).to(self.model.device)
+        targets_N = torch.from_numpy(batch.targets_N).to(self.model.device)
+        losses_N = self.head.losses(self._states(batch).flatten(0, 1)[predictors_N], targets_N)
+        self.tokens_run += batch.ids_BT.size
+        self.tokens_scored += len(targets_N)
+        return losses_N
+
+    def _states(self, batch: Batch, longest: int = 0) -> torch.Tensor:
+        """What the head needs of every token of a batch; `longest` may claim longer texts than there are."""
+        device = self.model.device
+        if batch.tree is None:
+            return self.head.states(torch.from_numpy(batch.ids_BT).to(device), None)
+        tree, ids_T = batch.tree, batch.ids_BT[0]
+        if has_flex(device):
+            tree = tree.padded(flex_width(len(ids_T)))
+            ids_T = np.pad(ids_T, (0, len(tree.ends_T) - len(ids_T)))
+            kernel: TreeKernel = FlexKernel(tree, device)
+        else:
+            kernel = RunKernel(tree, self.model.dtype, device)
+        ids_1T, positions_1T = (torch.from_numpy(array)[None].to(device) for array in (ids_T, tree.positions_T))
+        with attention_over(kernel, max(longest, int(tree.positions_T.max()) + 1)):
+            return self.head.states(ids_1T, positions_1T)
+
+    def _smaller(self, batch: Batch) -> list[Batch]:
+        """The spans of a batch that did not fit, in smaller ones; later plans are smaller too."""
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len({span.ids for span in batch.spans}) == 1:
+            raise StoppedError(
+                f"a single text of {batch.ids_BT.size} tokens does not fit into the memory beside the model: lower "
+                "--max_length, or take --dtype bfloat16; what was scored is kept"
+            )
+        self.max_batch_tokens = max(min(self.max_batch_tokens, batch.ids_BT.size) // 2, 1)
+        return self.plan(batch.spans)
+
+    @torch.inference_mode()
+    def _can_pack(self) -> bool:
+        """Whether the model's states of texts that share prefixes are the same packed and alone.
+
+        Decided by trying, because what a model does with its attention and positions stands in no configuration: it
+        must call our attention in every layer, ask nothing of it that a tree cannot do for texts of `max_length`, and
+        give the states that it gives for each text alone.
+        """
+        spans = [TargetSpan(tuple(ids), 1, truncated=False) for ids in _probe_texts(self.model)]
+        (batch,) = pack_spans(spans, PROBE_TOKENS)
+        layers = getattr(self.model.config.get_text_config(), "num_hidden_layers", None)
+        try:
+            with tree_attention(self.model):
+                packed_TX = self._states(batch, longest=self.max_length)[0].float()
+                if n_calls() != layers:
+                    return False
+        except (UnsupportedAttentionError, TypeError, ValueError):  # TypeError: the model takes no position ids
+            return False
+        for span, pick in zip(batch.spans, batch.picks, strict=True):
+            alone_TX = self.head.states(torch.tensor([span.ids[:-1]], device=self.model.device), None)[0].float()
+            difference = (packed_TX[torch.from_numpy(batch.predictors_N[pick])] - alone_TX).abs().max()
+            if not difference <= TOLERANCE.get(self.model.dtype, HALF_TOLERANCE) * alone_TX.abs().max():
+                return False
+        return True
+
+    @torch.inference_mode()
+    def _find_max_batch_tokens(self) -> int:
+        """As many tokens as fit: the memory that a small batch takes, scaled up to what is free."""
+        device = self.model.device
+        if device.type == "cpu":
+            return CPU_BATCH_TOKENS
+        if device.type != "cuda":
+            return GPU_BATCH_TOKENS
+        self.max_batch_tokens = PROBE_TOKENS
+        texts = torch.randint(_n_embeddings(self.model), (PROBE_TOKENS // 128, 128), generator=torch.manual_seed(0))
+        spans = [TargetSpan(tuple(ids), 1, truncated=False) for ids in texts.tolist()]
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        self.token_losses(spans)
+        a_token = (torch.cuda.max_memory_allocated(device) - before) / PROBE_TOKENS
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(device)
+        return batch_tokens_for(free, a_token)
+
+    def _check_ids(self, batches: Sequence[Batch]) -> None:
+        n_embeddings = _n_embeddings(self.model)
+        highest = max((max(batch.ids_BT.max(), batch.targets_N.max()) for batch in batches), default=0)
+        if highest >= n_embeddings:
+            raise BadInputError(
+                f"the tokenizer gives the token id {highest}, the model has only {n_embeddings} embeddings: "
+                "--model_name_or_path holds a tokenizer and a model that do not belong together"
+            )
 
 
-def encode_spans(
-    tokenizer: PreTrainedTokenizerBase,
-    contexts: Sequence[str],
-    targets: Sequence[str],
-    max_lengths: Sequence[int],
-) -> list[TargetSpan]:
-    """Tokenize context + target jointly and mark the target (arXiv 2402.10110's published semantics).
-
-    Args:
-        max_lengths: how many tokens of each joint text are kept.
-
-    Returns:
-        One span a pair. A target that the limit cut away entirely has `n_scored == 0`.
-    """
-    starts = count_tokens(tokenizer, contexts)
-    joint = tokenizer([context + target for context, target in zip(contexts, targets, strict=True)])["input_ids"]
-    return [
-        TargetSpan(tuple(ids[:limit]), start, truncated=len(ids) > limit)
-        for ids, start, limit in zip(joint, starts, max_lengths, strict=True)
-    ]
+def batch_tokens_for(free_bytes: float, bytes_per_token: float) -> int:
+    """The largest power of two of tokens that fits into `USABLE_MEMORY` of what is free, within bounds."""
+    fitting = USABLE_MEMORY * free_bytes / max(bytes_per_token, 1.0)
+    return min(max(2 ** int(math.log2(max(fitting, 1.0))), 256), MOST_BATCH_TOKENS)
 
 
-def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[int]:
-    """Number of tokens of each text, special tokens included."""
-    return [len(ids) for ids in tokenizer(list(texts))["input_ids"]] if texts else []
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an allocation failed, on whatever device."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-@torch.inference_mode()
-def token_losses(model: PreTrainedModel, spans: Sequence[TargetSpan], max_batch_tokens: int) -> list[np.ndarray]:
-    """Negative log-likelihood of every target token of every span.
-
-    Equal spans are computed once. The rest is sorted by length and padded on the right without a mask: causal attention
-    never looks right, so padding cannot change a number.
-
-    Args:
-        model: a causal LM in evaluation mode.
-        max_batch_tokens: padded tokens in one forward pass; a single longer text is a batch of its own.
-
-    Returns:
-        One float32 array of length `n_scored` a span, in nats; empty where nothing is left to score. Values may be NaN
-        or infinite where the model's are.
-
-    Raises:
-        BadInputError: a token id is beyond the model's embeddings.
-    """
-    n_embeddings = model.get_input_embeddings().weight.shape[0]
-    highest = max((max(span.ids) for span in spans if span.ids), default=0)
-    if highest >= n_embeddings:
-        raise BadInputError(
-            f"the tokenizer gives the token id {highest}, the model has only {n_embeddings} embeddings: "
-            "--model_name_or_path holds a tokenizer and a model that do not belong together"
-        )
-    plain_head = has_plain_head(model)
-    unique = sorted({span for span in spans if span.n_scored}, key=lambda span: (len(span.ids), span.ids, span.start))
-    found: dict[TargetSpan, np.ndarray] = {}
-    for batch in _batches(unique, max_batch_tokens):
-        found |= zip(batch, _batch_losses(model, batch, plain_head), strict=True)
-    nothing = np.empty(0, dtype=np.float32)
-    return [found.get(span, nothing) for span in spans]
+def _n_embeddings(model: PreTrainedModel) -> int:
+    return model.get_input_embeddings().weight.shape[0]
 
 
-def _batches(spans: Sequence[TargetSpan], max_batch_tokens: int) -> Iterator[list[TargetSpan]]:
-    """Consecutive spans of a length-sorted list, as many as fit when padded to the longest."""
-    batch: list[TargetSpan] = []
-    for span in spans:
-        if batch and (len(batch) + 1) * len(span.ids) > max_batch_tokens:
-            yield batch
-            batch = []
-        batch.append(span)
-    if batch:
-        yield batch
-
-
-@torch.inference_mode()
-def has_plain_head(model: PreTrainedModel) -> bool:
-    """Whether the model's logits are its output embeddings applied to its last hidden state, with nothing after.
-
-    Some kinds cap or scale their logits; those are asked for their logits themselves, at the price of memory.
-    """
-    head = model.get_output_embeddings()
-    if head is None:
-        return False
-    probe = torch.arange(4, device=model.device)[None]
-    hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state
-    if hidden.shape[-1] != head.weight.shape[-1]:
-        return False
-    logits = model(input_ids=probe, use_cache=False).logits.float()
-    return torch.allclose(head(hidden).float(), logits, rtol=1e-3, atol=1e-3)
-
-
-def _batch_losses(model: PreTrainedModel, batch: Sequence[TargetSpan], plain_head: bool) -> list[np.ndarray]:
-    device = model.device
-    width = max(len(span.ids) for span in batch) - 1  # the last token is only ever predicted
-    inputs_BT = torch.zeros(len(batch), width, dtype=torch.long)
-    for row, span in enumerate(batch):
-        inputs_BT[row, : len(span.ids) - 1] = torch.tensor(span.ids[:-1])
-
-    # Position p predicts token p + 1; N is the number of target tokens of the whole batch.
-    positions = [
-        row * width + p - 1 for row, span in enumerate(batch) for p in range(max(span.start, 1), len(span.ids))
-    ]
-    targets = [token for span in batch for token in span.ids[max(span.start, 1) :]]
-    positions_N = torch.tensor(positions, device=device)
-    targets_N = torch.tensor(targets, device=device)
-    inputs_BT = inputs_BT.to(device)
-    if plain_head:
-        head = model.get_output_embeddings()
-        states_BTX = model.base_model(input_ids=inputs_BT, use_cache=False).last_hidden_state
-    else:
-        head = torch.nn.Identity()
-        states_BTX = model(input_ids=inputs_BT, use_cache=False).logits
-    states_NX = states_BTX.flatten(0, 1)[positions_N]
-    losses = [
-        torch.nn.functional.cross_entropy(head(states).float(), target, reduction="none")
-        for states, target in zip(states_NX.split(HEAD_CHUNK), targets_N.split(HEAD_CHUNK), strict=True)
-    ]
-    return np.split(torch.cat(losses).cpu().numpy(), np.cumsum([span.n_scored for span in batch])[:-1])
+def _probe_texts(model: PreTrainedModel) -> list[list[int]]:
+    """Random texts: two that share most of their tokens, one that ends where they part, one that shares none."""
+    ids = torch.randint(_n_embeddings(model), (140,), generator=torch.Generator().manual_seed(0)).tolist()
+    prefix, one, other, apart = ids[:40], ids[40:60], ids[60:100], ids[100:]
+    return [prefix + one, prefix + other, [*prefix, ids[-1]], apart]

@@ -3,48 +3,99 @@
 from __future__ import annotations
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging
 
 from hub_cards.errors import BadInputError
-from scoring.config import ScoreConfig
+from hub_cards.provenance import fingerprint_of
+from hub_cards.sources import Source, find_model
+from scoring.config import SCORE, SCORE_VERSION
 from scoring.ifd import Scorer
+from scoring.likelihood import LikelihoodEngine
+from scoring.spans import PUBLISHED
 from scoring.templates import get_template
 
-# On a CPU the intermediate results of larger batches leave its caches.
-CPU_BATCH_TOKENS = 1024
-GPU_BATCH_TOKENS = 16384
+# Rotary embeddings that change with the longest text seen: a row's loss would depend on its neighbours.
+CHANGING_ROPE = ("dynamic", "longrope")
 
 
-def load_scorer(config: ScoreConfig, revision: str | None, device: torch.device) -> Scorer:
-    """The student in evaluation mode on `device`, in the precision asked for (not the checkpoint's).
+def load_scorer(
+    model_name_or_path: str,
+    *,
+    template: str = "vicuna",
+    dtype: str = "float32",
+    max_length: int = 2048,
+    span: str = PUBLISHED,
+    keep_token_losses: bool = False,
+    attn_implementation: str | None = None,
+    max_batch_tokens: int | None = None,
+    source: Source | None = None,
+    device: torch.device | str | None = None,
+) -> Scorer:
+    """The student in evaluation mode, in the precision asked for (not the checkpoint's).
 
     Args:
-        revision: the commit that a Hub id was resolved to.
+        template: the prompt template that the student will be trained with.
+        max_length: tokens kept of context and target together.
+        span: `published` or `aligned` (`scoring.spans.encode_pairs`).
+        keep_token_losses: keep the loss of every target token beside the scores.
+        attn_implementation: a kernel of transformers; texts are then padded and not packed.
+        max_batch_tokens: tokens of one forward pass; found by itself where not given.
+        source: the resolved model, where it is known already; a Hub id is resolved to a commit.
+        device: where to run; the accelerator if there is one, else the CPU.
 
     Raises:
         BadInputError: the files are no causal LM with a fast tokenizer, or `max_length` exceeds the model's positions.
     """
-    name = config.model_name_or_path
+    source = source or find_model(model_name_or_path)
+    device = torch.device(device or torch.accelerator.current_accelerator() or "cpu")
     logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, revision=source.revision)
         model = AutoModelForCausalLM.from_pretrained(
-            name,
-            revision=revision,
-            dtype=getattr(torch, config.dtype),
-            attn_implementation=config.attn_implementation,
+            model_name_or_path,
+            revision=source.revision,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attn_implementation,
         )
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"--model_name_or_path {name}: cannot be loaded ({str(error).splitlines()[0]})") from error
+    except (OSError, ValueError, ImportError) as error:  # ImportError: a kernel that is not installed
+        reason = str(error).splitlines()[0]
+        raise BadInputError(f"--model_name_or_path {model_name_or_path}: cannot be loaded ({reason})") from error
     if not tokenizer.is_fast:
-        raise BadInputError(f"--model_name_or_path {name}: has no fast tokenizer (tokenizer.json)")
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if positions is not None and config.max_length > positions:
-        raise BadInputError(
-            f"--max_length {config.max_length}: the model has only {positions} positions; pass --max_length {positions}"
-        )
+        raise BadInputError(f"--model_name_or_path {model_name_or_path}: has no fast tokenizer (tokenizer.json)")
+    check_positions(model.config, max_length)
     tokenizer.model_max_length = int(1e30)  # texts are cut by us, after their tokens are counted
-    template = get_template(config.template, tokenizer)
-    max_batch_tokens = config.max_batch_tokens or (CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS)
-    return Scorer(model.to(device).eval(), tokenizer, template, config.max_length, max_batch_tokens)
+    decides = [source.fingerprint, SCORE, SCORE_VERSION, template, dtype, max_length, span, keep_token_losses]
+    engine = LikelihoodEngine(model.to(device).eval(), max_length, max_batch_tokens, pack=attn_implementation is None)
+    return Scorer(
+        engine,
+        tokenizer,
+        get_template(template, tokenizer),
+        max_length,
+        span,
+        keep_token_losses,
+        identity=fingerprint_of(decides),
+    )
+
+
+def check_positions(config: PreTrainedConfig, max_length: int) -> None:
+    """Refuse texts longer than the model has positions, or than it treats alike.
+
+    Raises:
+        BadInputError: `max_length` is too large.
+    """
+    text_config = config.get_text_config()
+    positions = getattr(text_config, "max_position_embeddings", None)
+    if positions is not None and max_length > positions:
+        raise BadInputError(
+            f"--max_length {max_length}: the model has only {positions} positions; pass --max_length {positions}"
+        )
+    rope = getattr(text_config, "rope_parameters", None) or {}
+    kinds = [rope] if "rope_type" in rope else [kind for kind in rope.values() if isinstance(kind, dict)]
+    for kind in kinds:
+        original = kind.get("original_max_position_embeddings") or positions
+        if kind.get("rope_type") in CHANGING_ROPE and original is not None and max_length > original:
+            raise BadInputError(
+                f"--max_length {max_length}: beyond {original} tokens this model's positions depend on the longest "
+                f"text seen (rope type {kind['rope_type']}), and so would a row's score; pass --max_length {original}"
+            )

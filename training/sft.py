@@ -12,7 +12,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
 from hub_cards.errors import BadInputError
-from hub_cards.provenance import apply_step
+from hub_cards.shards import apply_step
 from training.formatting import prompt_completion, prompt_completion_features
 
 
