@@ -12,7 +12,15 @@ from hub_cards.layout import DEFAULT_CONFIG
 from hub_cards.provenance import StepRecord
 from hub_cards.schema import COLUMNS_BY_NAME
 from hub_cards.stages import find_record
-from hub_cards.tables import as_markdown, branch_table, reason_table, statistics_table, status_table, usage_line
+from hub_cards.tables import (
+    as_markdown,
+    branch_table,
+    reason_table,
+    span_line,
+    statistics_table,
+    status_table,
+    usage_line,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -100,6 +108,7 @@ def _shared(records: list[StepRecord]) -> dict[str, Any]:
         "select": select,
         "reflect_table": as_markdown(status_table(reflect, "reflect_status", "variant")) if reflect else "",
         "usage_line": usage_line(reflect) if reflect and reflect.counts.get("usage") else "",
+        "span_line": span_line(score) if score else "",
         "score_table": as_markdown(status_table(score, "score_status", "variant")) if score else "",
         "statistics_table": as_markdown(statistics_table(score)) if score else "",
         "branch_table": as_markdown(branch_table(select)) if select else "",

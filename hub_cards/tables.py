@@ -38,6 +38,25 @@ def status_table(record: StepRecord, column: str, label: str) -> Table:
     ]
 
 
+SPAN_MEANINGS = {
+    "published": "context and target tokenized as one text, as in the published statistics",
+    "aligned": "context and target tokenized apart, the same target tokens with and without the context",
+}
+
+
+def span_line(score: StepRecord) -> str:
+    """Which tokens count as the target's, and in how many rows that matters, in one sentence."""
+    span, counts = score.config["span"], score.counts
+    differ, merged = (sum(counts[name].values()) for name in ("depends_on_span", "boundary_merged"))
+    rows = sum(statistics["rows"] for statistics in counts["statistics"].values())
+    other = next(name for name in SPAN_MEANINGS if name != span)
+    return (
+        f"Target tokens: `{span}` ({SPAN_MEANINGS[span]}). `{other}` would score other tokens in {differ:,} of "
+        f"{rows:,} rows, all variants counted; in {merged:,} the tokenizer joins the end of the context and the start "
+        "of the target."
+    )
+
+
 def usage_line(reflect: StepRecord) -> str:
     """What the oracle's answers took, in one sentence: completions, tokens and, where a price is known, dollars."""
     usage = reflect.counts["usage"]

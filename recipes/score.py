@@ -25,7 +25,7 @@ def main(config: ScoreConfig) -> None:
         from accelerate import PartialState
 
         from scoring.distributed import score_variants
-        from scoring.student import load_scorer
+        from scoring.student import load_scorer, runs_bfloat16_slowly
 
         state = PartialState(cpu=not torch.accelerator.is_available(), timeout=RANKS_MAY_DIFFER_BY)
         say("score", f"{state.num_processes} process(es) on {state.device.type}")
@@ -41,6 +41,8 @@ def main(config: ScoreConfig) -> None:
             source=record.inputs["model"],
             device=state.device,
         )
+        if runs_bfloat16_slowly(scorer.engine.model):
+            say("score", "warning: this CPU has no bfloat16 instructions; --dtype float32 is faster and exact")
         folder = work_dir(Path(config.output_dir))
         variants = load_variants(config)
         scored = score_variants(variants, scorer, record.fingerprint, folder, state, partial(say, "score"))

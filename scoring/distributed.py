@@ -90,7 +90,8 @@ def _self_check(rows: Dataset, scorer: Scorer, say: Callable[[str], None]) -> No
     """Hold the first rows against one text at a time before anything is scored."""
     spans = encode_rows(rows[:CHECKED_ROWS], scorer).all_spans()
     worst = scorer.engine.check(spans)
-    layout = "packed, common prefixes once" if scorer.engine.is_packed else "padded"
+    why = scorer.engine.why_padded
+    layout = "packed, common prefixes once" if why is None else f"padded ({why})"
     say(
         f"{layout}, {scorer.engine.max_batch_tokens:,} tokens a batch; self-check: losses within {worst:.0e} of one "
         "text at a time"

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
+from torch._dynamo.exc import TorchDynamoException
 from transformers import PreTrainedModel
 
 from hub_cards.errors import BadInputError, StoppedError
@@ -54,6 +55,7 @@ class LikelihoodEngine:
 
     Attributes:
         is_packed: which layout is used.
+        why_padded: the reason where texts are not packed.
         tokens_run, tokens_scored: tokens that went through the model, and predictions made, so far.
     """
 
@@ -63,7 +65,8 @@ class LikelihoodEngine:
         self.model = model
         self.max_length = max_length
         self.head = find_head(model)
-        self.is_packed = pack and self._can_pack()
+        self.why_padded = self._obstacle() if pack else "asked for"
+        self.is_packed = self.why_padded is None
         self.max_batch_tokens = max_batch_tokens or self._find_max_batch_tokens()
         self.tokens_run = self.tokens_scored = 0
 
@@ -179,12 +182,12 @@ class LikelihoodEngine:
         return self.plan(batch.spans)
 
     @torch.inference_mode()
-    def _can_pack(self) -> bool:
-        """Whether the model's states of texts that share prefixes are the same packed and alone.
+    def _obstacle(self) -> str | None:
+        """Why texts cannot be packed; None where they can.
 
         Decided by trying, because what a model does with its attention and positions stands in no configuration: it
         must call our attention in every layer, ask nothing of it that a tree cannot do for texts of `max_length`, and
-        give the states that it gives for each text alone.
+        give texts that share prefixes the states that it gives each text alone.
         """
         spans = [TargetSpan(tuple(ids), 1, truncated=False) for ids in _probe_texts(self.model)]
         (batch,) = pack_spans(spans, PROBE_TOKENS)
@@ -193,15 +196,19 @@ class LikelihoodEngine:
             with tree_attention(self.model):
                 packed_TX = self._states(batch, longest=self.max_length)[0].float()
                 if n_calls() != layers:
-                    return False
-        except (UnsupportedAttentionError, TypeError, ValueError):  # TypeError: the model takes no position ids
-            return False
+                    return "not every layer takes its attention from transformers' interface"
+        except UnsupportedAttentionError as error:
+            return f"its attention asks for {error}"
+        except (TypeError, ValueError):
+            return "it takes no positions"
+        except TorchDynamoException as error:  # no kernel for these sizes, or no compiler
+            return f"its attention could not be compiled ({str(error).splitlines()[0]})"
         for span, pick in zip(batch.spans, batch.picks, strict=True):
             alone_TX = self.head.states(torch.tensor([span.ids[:-1]], device=self.model.device), None)[0].float()
             difference = (packed_TX[torch.from_numpy(batch.predictors_N[pick])] - alone_TX).abs().max()
             if not difference <= TOLERANCE.get(self.model.dtype, HALF_TOLERANCE) * alone_TX.abs().max():
-                return False
-        return True
+                return "its states differ between packed and single texts"
+        return None
 
     @torch.inference_mode()
     def _find_max_batch_tokens(self) -> int:

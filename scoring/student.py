@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from hub_cards.errors import BadInputError
@@ -76,6 +76,14 @@ def load_scorer(
         keep_token_losses,
         identity=fingerprint_of(decides),
     )
+
+
+def runs_bfloat16_slowly(model: PreTrainedModel) -> bool:
+    """Whether the model is in bfloat16 on a CPU that has no instructions for it."""
+    if model.dtype != torch.bfloat16 or model.device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    known = torch.cpu.get_capabilities()
+    return known.get("architecture") == "x86_64" and not (known.get("amx_bf16") or known.get("avx512_bf16"))
 
 
 def check_positions(config: PreTrainedConfig, max_length: int) -> None:

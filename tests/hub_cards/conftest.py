@@ -111,7 +111,7 @@ def lineage() -> list[StepRecord]:
     score = StepRecord(
         "score",
         1,
-        {"limit": None, "template": "vicuna", "dtype": "float32", "max_length": 512},
+        {"limit": None, "template": "vicuna", "dtype": "float32", "max_length": 512, "span": "published"},
         {
             "dataset": Source("folder", "run/reflect", reflect.fingerprint),
             "model": Source("folder", "models/tiny-student", "f-model"),
@@ -120,6 +120,9 @@ def lineage() -> list[StepRecord]:
         {
             "score_status": {"original": {"ok": 2, "empty_output": 2}, "reflect_response": {"ok": 3, "error": 1}},
             "statistics": STATISTICS,
+            "layout": "packed",
+            "boundary_merged": {"original": 1, "reflect_response": 0},
+            "depends_on_span": {"original": 1, "reflect_response": 2},
         },
         60,
     )

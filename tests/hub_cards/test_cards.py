@@ -80,7 +80,7 @@ class TestDatasetCard:
         for record in lineage:
             assert f"**{record.step}** (version 1, fingerprint `{record.fingerprint}`)" in text
         assert "on dataset `data/rows.jsonl`, completions `done.jsonl`; oracle `recorded`," in text
-        assert "template `vicuna`, dtype `float32`, max_length `512`." in text
+        assert "template `vicuna`, dtype `float32`, max_length `512`, span `published`." in text
         assert "require_reflected_response `False`." in text
         assert "limit" not in text  # a setting that is null was not set
 

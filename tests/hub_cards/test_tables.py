@@ -9,6 +9,7 @@ from hub_cards.tables import (
     as_text,
     branch_table,
     reason_table,
+    span_line,
     statistics_table,
     status_table,
     usage_line,
@@ -74,6 +75,18 @@ class TestUsageLine:
 
 
 TABLE = [["name", "n"], ["long name", "5"], ["x", "1,000"]]
+
+
+def test_span_line_counts_the_rows_of_all_variants(lineage):
+    score = lineage[1]
+    line = span_line(score)
+    rows = sum(variant["rows"] for variant in score.counts["statistics"].values())
+    assert line.startswith("Target tokens: `published` (context and target tokenized as one text")
+    assert f"`aligned` would score other tokens in 3 of {rows} rows" in line
+    assert "in 1 the tokenizer joins" in line
+    other = span_line(replace(score, config={**score.config, "span": "aligned"}))
+    assert other.startswith("Target tokens: `aligned` (context and target tokenized apart")
+    assert "`published` would score" in other
 
 
 def test_text_has_aligned_columns_numbers_to_the_right():
