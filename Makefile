@@ -19,6 +19,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_scoring.py
+	$(BIN)/python tests/benchmarks/bench_scoring_memory.py
 	$(BIN)/python tests/benchmarks/bench_oracle.py
 
 $(READY): pyproject.toml constraints.txt

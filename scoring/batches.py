@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -89,15 +88,16 @@ def pack_spans(spans: Sequence[TargetSpan], max_batch_tokens: int, min_shared: i
         Batches that hold every distinct span with something to score exactly once.
     """
     texts = _texts(spans, key=lambda text: text.astype(">u4").tobytes())  # lexicographic: prefixes come together
-    shared = [0, *(_common(one, other) for (one, _), (other, _) in pairwise(texts))]
-    shared = [length if length >= min_shared else 0 for length in shared]
     packs: list[_Pack] = []
-    for (text, owners), length in zip(texts, shared, strict=True):
-        pack = packs[-1] if packs else None
-        if pack is None or pack.size + len(text) - length > max_batch_tokens:
-            pack = _Pack()
-            packs.append(pack)
-        pack.add(text, length if pack.size else 0, owners)
+    before = np.empty(0, dtype=np.int64)
+    for text, owners in texts:
+        shared = _common(before, text)
+        shared = shared if shared >= min_shared else 0
+        if not packs or packs[-1].size + len(text) - shared > max_batch_tokens:
+            packs.append(_Pack())
+            shared = 0
+        packs[-1].add(text, shared, owners)
+        before = text
     return [pack.finished() for pack in packs]
 
 

@@ -24,7 +24,7 @@ from scoring.statistics import describe
 SHARD_CHARACTERS = 64_000
 CHARACTERS_A_ROW = 100  # what a row costs beyond its text
 GOLDEN_RATIO = 0.6180339887498949
-CHECKED_ROWS = 2
+CHECKED_ROWS, CHECKED_SPANS = 16, 12  # all four kinds of text, from rows that share prefixes
 
 # Beside the scores in the shards, for the record's counts, and not in the result.
 COUNTED = {"boundary_merged": Value("bool"), "depends_on_span": Value("bool")}
@@ -66,15 +66,17 @@ def score_variants(
     )
     mine = spread(len(shards))[state.process_index :: state.num_processes]
     missing = step.missing(mine)
+    everybodys = step.missing(range(len(shards)))
+    todo, todo_of_all = (sum(len(shards[number]) for number in numbers) for numbers in (missing, everybodys))
     if missing:
         _self_check(rows, scorer, say)
-    todo = sum(len(shards[number]) for number in missing)
     preflight = Preflight(scorer, todo, say)
-    with Progress(todo, state.num_processes, scorer.engine, say, shown=state.is_main_process) as progress:
+    with Progress(todo, todo_of_all, scorer.engine, say, shown=state.is_main_process) as progress:
 
         def on_shard(shard: Dataset) -> None:
             progress.advance(len(shard))
-            preflight.add(shard, progress.seconds_left())
+            if state.is_main_process:
+                preflight.add(shard, progress.seconds_left())
 
         step.compute(mine, on_shard)
     preflight.finish()
@@ -88,8 +90,8 @@ def score_variants(
 
 def _self_check(rows: Dataset, scorer: Scorer, say: Callable[[str], None]) -> None:
     """Hold the first rows against one text at a time before anything is scored."""
-    spans = encode_rows(rows[:CHECKED_ROWS], scorer).all_spans()
-    worst = scorer.engine.check(spans)
+    spans = [span for span in encode_rows(rows[:CHECKED_ROWS], scorer).all_spans() if span.n_scored]
+    worst = scorer.engine.check(spans[:: -(-len(spans) // CHECKED_SPANS) or 1])
     why = scorer.engine.why_padded
     layout = "packed, common prefixes once" if why is None else f"padded ({why})"
     say(

@@ -15,6 +15,7 @@ from scoring.templates import TEMPLATE_NAMES, get_template
 ROWS = 200
 TRIED_ROWS = 32
 TOO_MANY = 0.5  # share of rows above 1 at which the template is in doubt
+CLEARLY = 0.2  # a template that helps in so many more of the tried rows is worth naming
 
 
 class Preflight:
@@ -74,12 +75,17 @@ class Preflight:
             shares[name] = share_above_one(score_batch(batch, other)["ifd_ppl"])
         known = {name: share for name, share in shares.items() if share is not None}
         mine = self.scorer.template.name
-        best = min(known, key=lambda name: (known[name], name != mine), default=mine)
+        best = min(known, key=known.get, default=mine)
+        if best != mine and known[best] > known.get(mine, 1.0) - CLEARLY:
+            best = mine
         found = ", ".join(f"{name} {share:.0%}" for name, share in sorted(known.items(), key=lambda item: item[1]))
         line = f"an IFD of 1 or more in {above:.0%} says that the instruction does not help this student"
         if best != mine:
             return f"{line}: does it know --template {mine}? On {len(rows)} of the rows: {found}; try --template {best}"
-        return f"{line}, with no template (on {len(rows)} of the rows: {found}); are responses and instructions paired?"
+        return (
+            f"{line}, with any template (on {len(rows)} of the rows: {found}); do responses and instructions belong "
+            "together?"
+        )
 
 
 def share_above_one(ifd: list[float | None]) -> float | None:

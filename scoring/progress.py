@@ -18,19 +18,20 @@ LOG_SECONDS = 60.0
 class Progress:
     """A bar on a terminal, a line a minute in a log.
 
-    It shows what this rank does, times the number of ranks: shares are of equal cost, so that ranks are about equally
+    It shows what this rank does, scaled up to all of them: shares are of equal cost, so that ranks are about equally
     far.
 
     Args:
-        total: rows that this rank has to score.
+        total, total_of_all: rows that this rank, and all ranks together, have to score.
         say: prints a line.
         shown: False on all ranks but one.
     """
 
     def __init__(
-        self, total: int, n_ranks: int, engine: LikelihoodEngine, say: Callable[[str], None], shown: bool
+        self, total: int, total_of_all: int, engine: LikelihoodEngine, say: Callable[[str], None], shown: bool
     ) -> None:
-        self.total, self.n_ranks, self.engine, self.say, self.shown = total, n_ranks, engine, say, shown
+        self.total, self.engine, self.say, self.shown = total, engine, say, shown
+        self.scale = total_of_all / max(total, 1)
         self.done = 0
         self.tokens_before = engine.tokens_run
         self.started = self.said = time.monotonic()
@@ -67,10 +68,10 @@ class Progress:
     def line(self) -> str:
         """Rows, speed, tokens a batch and time left (or taken)."""
         taken = max(time.monotonic() - self.started, 1e-9)
-        rows, tokens = self.done * self.n_ranks, (self.engine.tokens_run - self.tokens_before) * self.n_ranks
+        rows, tokens = self.done * self.scale, (self.engine.tokens_run - self.tokens_before) * self.scale
         left = f"{duration(self.seconds_left())} left" if self.done < self.total else f"{duration(taken)} taken"
         return (
-            f"{rows:,} of {self.total * self.n_ranks:,} rows, {rows / taken:,.1f} rows/s, {tokens / taken:,.0f} "
+            f"{rows:,.0f} of {self.total * self.scale:,.0f} rows, {rows / taken:,.1f} rows/s, {tokens / taken:,.0f} "
             f"tokens/s, {self.engine.max_batch_tokens:,} tokens a batch, {left}"
         )
 

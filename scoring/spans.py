@@ -130,8 +130,10 @@ def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> dict[
     """
     distinct = list(dict.fromkeys(texts))
     backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
+    if backend.truncation is not None:  # asked first: another thread may be tokenizing, and then it cannot be changed
+        backend.no_truncation()
+    if backend.padding is not None:
+        backend.no_padding()
     return {
         text: tuple(encoding.ids) for text, encoding in zip(distinct, backend.encode_batch_fast(distinct), strict=True)
     }

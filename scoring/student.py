@@ -9,11 +9,11 @@ from transformers.utils import logging
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import fingerprint_of
 from hub_cards.sources import Source, find_model
-from scoring.config import SCORE, SCORE_VERSION
+from scoring.config import DTYPES, SCORE, SCORE_VERSION
 from scoring.ifd import Scorer
 from scoring.likelihood import LikelihoodEngine
-from scoring.spans import PUBLISHED
-from scoring.templates import get_template
+from scoring.spans import PUBLISHED, SPANS
+from scoring.templates import check_template_name, get_template
 
 # Rotary embeddings that change with the longest text seen: a row's loss would depend on its neighbours.
 CHANGING_ROPE = ("dynamic", "longrope")
@@ -45,8 +45,14 @@ def load_scorer(
         device: where to run; the accelerator if there is one, else the CPU.
 
     Raises:
-        BadInputError: the files are no causal LM with a fast tokenizer, or `max_length` exceeds the model's positions.
+        BadInputError: a setting is unknown, the files are no causal LM with a fast tokenizer, or `max_length` exceeds
+            the model's positions.
     """
+    check_template_name(template)
+    if dtype not in DTYPES:
+        raise BadInputError(f"dtype {dtype!r} is unknown; the dtypes are {', '.join(DTYPES)}")
+    if span not in SPANS:
+        raise BadInputError(f"span {span!r} is unknown; the spans are {', '.join(SPANS)}")
     source = source or find_model(model_name_or_path)
     device = torch.device(device or torch.accelerator.current_accelerator() or "cpu")
     logging.disable_progress_bar()

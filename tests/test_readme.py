@@ -1,4 +1,4 @@
-"""The README's commands for one's own data are run as they stand, against a local server."""
+"""The README's commands and snippets are run as they stand, against a local server and with the bundled student."""
 
 import json
 import os
@@ -124,3 +124,22 @@ def test_the_commands_for_ones_own_data_run(root: Path, quickstart: Path, oracle
     assert KEY not in "".join(
         path.read_text(errors="ignore") for path in (tmp_path / "runs").rglob("*") if path.is_file()
     )
+
+
+def snippets(text: str) -> list[str]:
+    """The Python blocks that score."""
+    return [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "load_scorer" in block]
+
+
+@pytest.mark.parametrize("guide", ["README.md", "scoring/README.md"])
+def test_the_scoring_snippets_run(root: Path, quickstart: Path, rows, guide: str, tmp_path: Path):
+    (tmp_path / "recipes").symlink_to(root / "recipes")
+    (tmp_path / "my_rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = snippets((root / guide).read_text(encoding="utf-8"))
+    assert found
+    for snippet in found:
+        command = [sys.executable, "-c", snippet.replace(STUDENT_IN_README, str(quickstart / "student"))]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        ifd, rifd, status = done.stdout.splitlines()[-1].split()
+        assert float(ifd) > 0 and float(rifd) > 0 and status == "ok"
