@@ -8,7 +8,9 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-# Elements of a chunk of logits: on a CPU little more than its caches hold, on a GPU 0.5 GB of float32.
+# Elements of a chunk of logits: on a CPU little more than its caches hold, but rows enough for the matrix product to be
+# efficient; on a GPU 0.5 GB of float32.
+LEAST_CHUNK_ROWS = 256
 CPU_CHUNK_ELEMENTS = 2**22
 GPU_CHUNK_ELEMENTS = 2**27
 
@@ -141,7 +143,7 @@ class _Given(torch.nn.Module):
 def chunk_rows(vocabulary: int, device: torch.device) -> int:
     """How many rows of logits are made at a time."""
     elements = CPU_CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS
-    return max(elements // vocabulary, 64)
+    return max(elements // vocabulary, LEAST_CHUNK_ROWS)
 
 
 def _cross_entropy(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:

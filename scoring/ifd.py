@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from datasets import Dataset, Features
@@ -160,7 +161,7 @@ def score_dataset(dataset: Dataset, scorer: Scorer, batch_size: int = 256) -> Da
     for name in ("instruction", "output"):
         if name not in dataset.column_names:
             raise BadInputError(f"the data set has no column {name!r}; it has {', '.join(dataset.column_names)}")
-        nulls = dataset.data.column(name).null_count
+        nulls = sum(part[name].null_count for part in dataset.with_format("arrow").select_columns(name).iter(10_000))
         if nulls:
             raise BadInputError(f"the column {name!r} holds {nulls} nulls; text that is missing is an empty string")
     if not len(dataset):
@@ -170,6 +171,7 @@ def score_dataset(dataset: Dataset, scorer: Scorer, batch_size: int = 256) -> Da
         batched=True,
         batch_size=batch_size,
         features=Features({**dataset.features, **features(scorer.columns)}),
-        new_fingerprint=fingerprint_of([dataset._fingerprint, scorer.identity]),
+        # A scorer that was put together by hand has no identity to find earlier scores by.
+        new_fingerprint=fingerprint_of([dataset._fingerprint, scorer.identity or uuid4().hex]),
         desc="score",
     )

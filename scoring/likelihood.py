@@ -100,14 +100,24 @@ class LikelihoodEngine:
                     if not is_out_of_memory(error):
                         raise
                     batches += self._smaller(batch)[::-1]
-        # Only now: every copy to the CPU waits for the device.
-        losses_of = {
-            span: losses[pick]
-            for batch, losses in ((batch, losses_N.cpu().numpy()) for batch, losses_N in found)
-            for span, pick in zip(batch.spans, batch.picks, strict=True)
-        }
+            # Only now: every copy to the CPU waits for the device.
+            losses_of = {
+                span: self._own_losses(span, losses[pick], batch)
+                for batch, losses in ((batch, losses_N.cpu().numpy()) for batch, losses_N in found)
+                for span, pick in zip(batch.spans, batch.picks, strict=True)
+            }
         nothing = np.empty(0, dtype=np.float32)
         return [losses_of.get(span, nothing) for span in spans]
+
+    def _own_losses(self, span: TargetSpan, losses: np.ndarray, batch: Batch) -> np.ndarray:
+        """The losses of one span; NaN or infinity of another text that shares a prefix with it does not reach them.
+
+        A masked key still enters the attention as 0 times its value, which is NaN where that is not finite.
+        """
+        if np.isfinite(losses).all() or len(batch.spans) == 1:
+            return losses
+        (alone,) = self.plan([span])
+        return self._losses(alone).cpu().numpy()[alone.picks[0]]
 
     def check(self, spans: Sequence[TargetSpan]) -> float:
         """Compare with the plainest way there is: one text at a time, full logits, the model's own attention.
@@ -173,7 +183,7 @@ class LikelihoodEngine:
         """The spans of a batch that did not fit, in smaller ones; later plans are smaller too."""
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-        if len({span.ids for span in batch.spans}) == 1:
+        if len({span.ids[:-1] for span in batch.spans}) == 1:
             raise StoppedError(
                 f"a single text of {batch.ids_BT.size} tokens does not fit into the memory beside the model: lower "
                 "--max_length, or take --dtype bfloat16; what was scored is kept"
@@ -189,8 +199,8 @@ class LikelihoodEngine:
         must call our attention in every layer, ask nothing of it that a tree cannot do for texts of `max_length`, and
         give texts that share prefixes the states that it gives each text alone.
         """
-        spans = [TargetSpan(tuple(ids), 1, truncated=False) for ids in _probe_texts(self.model)]
-        (batch,) = pack_spans(spans, PROBE_TOKENS)
+        spans = [TargetSpan(tuple(ids), 1, truncated=False) for ids in _probe_texts(self.model, self.max_length)]
+        (batch,) = pack_spans(spans, PROBE_TOKENS, min_shared=1)
         layers = getattr(self.model.config.get_text_config(), "num_hidden_layers", None)
         try:
             with tree_attention(self.model):
@@ -219,7 +229,9 @@ class LikelihoodEngine:
         if device.type != "cuda":
             return GPU_BATCH_TOKENS
         self.max_batch_tokens = PROBE_TOKENS
-        texts = torch.randint(_n_embeddings(self.model), (PROBE_TOKENS // 128, 128), generator=torch.manual_seed(0))
+        length = min(128, self.max_length)
+        size = (PROBE_TOKENS // length, length)
+        texts = torch.randint(_n_embeddings(self.model), size, generator=torch.Generator().manual_seed(0))
         spans = [TargetSpan(tuple(ids), 1, truncated=False) for ids in texts.tolist()]
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -254,8 +266,9 @@ def _n_embeddings(model: PreTrainedModel) -> int:
     return model.get_input_embeddings().weight.shape[0]
 
 
-def _probe_texts(model: PreTrainedModel) -> list[list[int]]:
-    """Random texts: two that share most of their tokens, one that ends where they part, one that shares none."""
-    ids = torch.randint(_n_embeddings(model), (140,), generator=torch.Generator().manual_seed(0)).tolist()
-    prefix, one, other, apart = ids[:40], ids[40:60], ids[60:100], ids[100:]
-    return [prefix + one, prefix + other, [*prefix, ids[-1]], apart]
+def _probe_texts(model: PreTrainedModel, max_length: int) -> list[list[int]]:
+    """Random texts: two that share half of their tokens, one that ends soon after, one that shares none."""
+    length = max(min(80, max_length), 8)
+    ids = torch.randint(_n_embeddings(model), (3 * length,), generator=torch.Generator().manual_seed(0)).tolist()
+    prefix, one, other, apart = ids[: length // 2], ids[length : length * 5 // 4], ids[-length // 2 :], ids[-length:]
+    return [prefix + one, prefix + other, [*prefix, ids[length]], apart]

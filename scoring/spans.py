@@ -160,5 +160,5 @@ def _aligned(
     return condition, TargetSpan((*alone[: special.before], *kept), special.before + first, cut)
 
 
-def _scored(spans: tuple[TargetSpan, TargetSpan]) -> list[tuple[tuple[int, ...], int]]:
-    return [(span.ids, span.first_scored) for span in spans]
+def _scored(spans: tuple[TargetSpan, TargetSpan]) -> list[tuple[tuple[int, ...], int] | None]:
+    return [(span.ids, span.first_scored) if span.n_scored else None for span in spans]

@@ -184,7 +184,7 @@ def _attend(
     global _calls
     if sliding_window is not None and sliding_window < _longest:
         raise UnsupportedAttentionError("a sliding window")
-    unknown = [name for name, wanted in asked.items() if wanted is not None and name not in HARMLESS]
+    unknown = [name for name, value in asked.items() if not (value is None or value is False or name in HARMLESS)]
     if unknown or dropout or not getattr(module, "is_causal", True):
         raise UnsupportedAttentionError(", ".join(unknown) or "attention that is not causal")
     if _kernel is None:
