@@ -12,24 +12,13 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
-from torch._dynamo.exc import TorchDynamoException
 from transformers import PreTrainedModel
 
 from hub_cards.errors import BadInputError, StoppedError
 from scoring.batches import Batch, pack_spans, pad_spans
 from scoring.heads import find_head
 from scoring.spans import TargetSpan
-from scoring.tree_attention import (
-    FlexKernel,
-    RunKernel,
-    TreeKernel,
-    UnsupportedAttentionError,
-    attention_over,
-    flex_width,
-    has_flex,
-    n_calls,
-    tree_attention,
-)
+from scoring.tree_attention import UnsupportedAttentionError, attention_over, kernel_for, n_calls, tree_attention
 
 CPU_BATCH_TOKENS = 1024  # the intermediate results of larger batches leave a CPU's caches
 GPU_BATCH_TOKENS = 4096  # where the memory cannot be asked
@@ -64,11 +53,11 @@ class LikelihoodEngine:
     ) -> None:
         self.model = model
         self.max_length = max_length
+        self.tokens_run = self.tokens_scored = 0
         self.head = find_head(model)
         self.why_padded = self._obstacle() if pack else "asked for"
         self.is_packed = self.why_padded is None
         self.max_batch_tokens = max_batch_tokens or self._find_max_batch_tokens()
-        self.tokens_run = self.tokens_scored = 0
 
     def plan(self, spans: Sequence[TargetSpan]) -> list[Batch]:
         """The batches for these spans. Touches no model: another thread may plan ahead of it."""
@@ -168,13 +157,7 @@ class LikelihoodEngine:
         device = self.model.device
         if batch.tree is None:
             return self.head.states(torch.from_numpy(batch.ids_BT).to(device), None)
-        tree, ids_T = batch.tree, batch.ids_BT[0]
-        if has_flex(device):
-            tree = tree.padded(flex_width(len(ids_T)))
-            ids_T = np.pad(ids_T, (0, len(tree.ends_T) - len(ids_T)))
-            kernel: TreeKernel = FlexKernel(tree, device)
-        else:
-            kernel = RunKernel(tree, self.model.dtype, device)
+        ids_T, tree, kernel = kernel_for(batch.ids_BT[0], batch.tree, self.model)
         ids_1T, positions_1T = (torch.from_numpy(array)[None].to(device) for array in (ids_T, tree.positions_T))
         with attention_over(kernel, max(longest, int(tree.positions_T.max()) + 1)):
             return self.head.states(ids_1T, positions_1T)
@@ -208,11 +191,9 @@ class LikelihoodEngine:
                 if n_calls() != layers:
                     return "not every layer takes its attention from transformers' interface"
         except UnsupportedAttentionError as error:
-            return f"its attention asks for {error}"
+            return f"its attention {error}"
         except (TypeError, ValueError):
             return "it takes no positions"
-        except TorchDynamoException as error:  # no kernel for these sizes, or no compiler
-            return f"its attention could not be compiled ({str(error).splitlines()[0]})"
         for span, pick in zip(batch.spans, batch.picks, strict=True):
             alone_TX = self.head.states(torch.tensor([span.ids[:-1]], device=self.model.device), None)[0].float()
             difference = (packed_TX[torch.from_numpy(batch.predictors_N[pick])] - alone_TX).abs().max()
@@ -228,18 +209,21 @@ class LikelihoodEngine:
             return CPU_BATCH_TOKENS
         if device.type != "cuda":
             return GPU_BATCH_TOKENS
-        self.max_batch_tokens = PROBE_TOKENS
-        length = min(128, self.max_length)
-        size = (PROBE_TOKENS // length, length)
-        texts = torch.randint(_n_embeddings(self.model), size, generator=torch.Generator().manual_seed(0))
-        spans = [TargetSpan(tuple(ids), 1, truncated=False) for ids in texts.tolist()]
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        self.token_losses(spans)
+        self._score_probe()
         a_token = (torch.cuda.max_memory_allocated(device) - before) / PROBE_TOKENS
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(device)
         return batch_tokens_for(free, a_token)
+
+    def _score_probe(self) -> None:
+        """Score random texts, `PROBE_TOKENS` in one batch, all of their tokens as targets."""
+        self.max_batch_tokens = PROBE_TOKENS
+        length = min(128, self.max_length)
+        size = (PROBE_TOKENS // length, length)
+        texts = torch.randint(_n_embeddings(self.model), size, generator=torch.Generator().manual_seed(0))
+        self.token_losses([TargetSpan(tuple(ids), 1, truncated=False) for ids in texts.tolist()])
 
     def _check_ids(self, batches: Sequence[Batch]) -> None:
         n_embeddings = _n_embeddings(self.model)

@@ -14,14 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from scoring.batches import Run, Tree
 
 IMPLEMENTATION = "token_tree"
-BLOCK = 128  # FlexAttention's tile
 QUERIES = 96  # in one call on a CPU; measured, 64 to 128 are alike
 
 # What models tell their attention and a tree already knows or does not change.
@@ -31,7 +29,7 @@ HARMLESS = frozenset(
 
 
 class UnsupportedAttentionError(Exception):
-    """A model asks its attention for something that a packed tree does not do."""
+    """A model's attention cannot be computed over a packed tree; the message says why, as `its attention …`."""
 
 
 class TreeKernel(Protocol):
@@ -98,70 +96,19 @@ def _pieces(run: Run, dtype: torch.dtype, device: torch.device) -> Iterator[_Pie
         yield _Piece(start, stop, n_keys, mask)
 
 
-class FlexKernel:
-    """FlexAttention with a block mask made from the tree; its shapes are few, so that it is compiled a few times."""
-
-    compiled = staticmethod(torch.compile(flex_attention, dynamic=False))
-
-    def __init__(self, tree: Tree, device: torch.device) -> None:
-        # One graph a width: beyond its limit the compiler would quietly fall back to all scores at once.
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
-        self.mask = block_mask(tree.ends_T, device)
-
-    def __call__(self, query_1HTD, key_1KTD, value_1KTD, scale):
-        grouped = query_1HTD.shape[1] != key_1KTD.shape[1]
-        output = self.compiled(query_1HTD, key_1KTD, value_1KTD, block_mask=self.mask, scale=scale, enable_gqa=grouped)
-        return output.transpose(1, 2)
-
-
 def has_flex(device: torch.device) -> bool:
     """Whether FlexAttention is compiled into a fast kernel there."""
     return device.type == "cuda" and find_spec("triton") is not None
 
 
-def flex_width(n_tokens: int) -> int:
-    """The next of 128, 256, 384, 512, 768, 1024, 1536, …: few widths, so that few kernels are compiled."""
-    width = BLOCK
-    while width < n_tokens:
-        if width >= 2 * BLOCK and width * 3 // 2 >= n_tokens:
-            return width * 3 // 2
-        width *= 2
-    return width
+def kernel_for(ids_T: np.ndarray, tree: Tree, model: PreTrainedModel) -> tuple[np.ndarray, Tree, TreeKernel]:
+    """The kernel for a pack on the model's device, and the pack as that kernel wants it."""
+    if not has_flex(model.device):
+        return ids_T, tree, RunKernel(tree, model.dtype, model.device)
+    from scoring.flex import FlexKernel, flex_width  # only now: it brings the compiler, seconds of imports
 
-
-def block_mask(ends_T: np.ndarray, device: torch.device) -> BlockMask:
-    """The tree as FlexAttention's mask; T must be a multiple of `BLOCK`.
-
-    Token q sees token k if k <= q < ends_T[k]. So a block of keys matters to a later block of queries if the last of
-    its ends lies beyond that block's first query, and needs no look at single tokens if the first of its ends lies
-    beyond that block's last.
-    """
-    n_blocks = len(ends_T) // BLOCK
-    ends = ends_T.reshape(n_blocks, BLOCK)
-    block = np.arange(n_blocks)
-    earlier_QK = block[None, :] < block[:, None]
-    seen_QK = (earlier_QK & (ends.max(1)[None, :] > block[:, None] * BLOCK)) | np.eye(n_blocks, dtype=bool)
-    whole_QK = earlier_QK & (ends.min(1)[None, :] >= (block[:, None] + 1) * BLOCK)
-    ends_on_device = torch.from_numpy(ends_T).to(device, torch.int32)
-
-    def sees(_batch, _head, q, k):
-        return (k <= q) & (q < ends_on_device[k])
-
-    return BlockMask.from_kv_blocks(
-        *_listed(seen_QK & ~whole_QK, device),
-        *_listed(whole_QK, device),
-        BLOCK_SIZE=BLOCK,
-        mask_mod=sees,
-        seq_lengths=(len(ends_T), len(ends_T)),
-        compute_q_blocks=False,
-    )
-
-
-def _listed(chosen_QK: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """How many blocks each row chooses, and which: the chosen ones first, in order."""
-    order = np.argsort(~chosen_QK, axis=1, kind="stable")
-    counts = chosen_QK.sum(1)
-    return tuple(torch.from_numpy(a.astype(np.int32)).to(device)[None, None] for a in (counts, order))
+    tree = tree.padded(flex_width(len(ids_T)))
+    return np.pad(ids_T, (0, len(tree.ends_T) - len(ids_T))), tree, FlexKernel(tree, model.device)
 
 
 _kernel: TreeKernel | None = None
@@ -183,10 +130,10 @@ def _attend(
     """What transformers calls in every layer. A window that no text outgrows is no window."""
     global _calls
     if sliding_window is not None and sliding_window < _longest:
-        raise UnsupportedAttentionError("a sliding window")
+        raise UnsupportedAttentionError("asks for a sliding window")
     unknown = [name for name, value in asked.items() if not (value is None or value is False or name in HARMLESS)]
     if unknown or dropout or not getattr(module, "is_causal", True):
-        raise UnsupportedAttentionError(", ".join(unknown) or "attention that is not causal")
+        raise UnsupportedAttentionError(f"asks for {', '.join(unknown) or 'more than causal attention'}")
     if _kernel is None:
         raise RuntimeError(f"the attention {IMPLEMENTATION!r} runs inside attention_over() only")
     _calls += 1

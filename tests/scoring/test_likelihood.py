@@ -1,10 +1,12 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from hub_cards.errors import BadInputError, StoppedError
-from scoring import likelihood
+from scoring import likelihood, tree_attention
 from scoring.batches import Batch, pad_spans
 from scoring.ifd import score_batch
 from scoring.likelihood import LikelihoodEngine, batch_tokens_for, is_out_of_memory
@@ -173,7 +175,7 @@ class TestDistrust:
 
     @pytest.mark.parametrize("kernel", [Leaking, Blind])
     def test_a_model_whose_packed_states_differ_is_padded(self, model_of, monkeypatch, texts, alone, kernel):
-        monkeypatch.setattr(likelihood, "RunKernel", kernel)
+        monkeypatch.setattr(tree_attention, "RunKernel", kernel)
         engine = engine_of(model_of("llama"))
         assert not engine.is_packed and "differ" in engine.why_padded
         assert_close(engine.token_losses(texts), [alone(model_of("llama"), text) for text in texts])
@@ -182,7 +184,7 @@ class TestDistrust:
     def test_the_self_check_stops_a_run_that_is_wrong(self, model_of, monkeypatch, texts, kernel):
         engine = engine_of(model_of("llama"))
         assert engine.is_packed and engine.check(texts) < 1e-5
-        monkeypatch.setattr(likelihood, "RunKernel", kernel)
+        monkeypatch.setattr(tree_attention, "RunKernel", kernel)
         with pytest.raises(StoppedError, match=r"self-check: a text of 40 tokens .*--attn_implementation sdpa"):
             engine.check(texts)
 
@@ -276,3 +278,16 @@ def test_on_a_cpu_batches_are_small(model_of):
 )
 def test_running_out_of_memory_is_told_apart(error, is_one):
     assert is_out_of_memory(error) == is_one
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="the compiler of FlexAttention needs g++ on a CPU")
+def test_the_gpu_kernel_compiled_for_the_cpu_gives_the_same(spans, alone, monkeypatch):
+    """The path that a GPU takes, from the padded pack to the compiled kernel, on the device that tests have."""
+    monkeypatch.setattr(tree_attention, "has_flex", lambda _device: True)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "initializer_range": 0.3}
+    config = LlamaConfig(**sizes, vocab_size=600, num_attention_heads=4, num_key_value_heads=2)
+    model = LlamaForCausalLM(config).eval()
+    engine = engine_of(model)
+    assert engine.is_packed, engine.why_padded
+    assert_close(engine.token_losses(spans), [alone(model, text) for text in spans])

@@ -126,3 +126,21 @@ def test_a_batch_of_one_token_is_the_smallest(limited, spans):
     short = [text for text in spans if len(text.ids) < 60]
     assert all(len(losses) for losses in engine.token_losses(short))
     assert engine.max_batch_tokens == 1
+
+
+def test_the_batch_of_an_accelerator_is_found_by_scoring(model_of, spans, alone, monkeypatch):
+    """On a GPU the first thing that an engine scores are random texts, while it is still being made."""
+    asked = []
+
+    def find(engine: LikelihoodEngine) -> int:
+        engine._score_probe()
+        asked.append((engine.tokens_run, engine.tokens_scored, engine.max_batch_tokens))
+        return 300
+
+    monkeypatch.setattr(LikelihoodEngine, "_find_max_batch_tokens", find)
+    engine = LikelihoodEngine(model_of("llama"), 512)
+    assert engine.max_batch_tokens == 300
+    ((run, scored, most),) = asked
+    assert run == scored == 16 * 127 and most == 2048
+    for losses, text in zip(engine.token_losses(spans), spans, strict=True):
+        np.testing.assert_allclose(losses, alone(model_of("llama"), text), rtol=1e-5, atol=1e-6)

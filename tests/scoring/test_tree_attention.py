@@ -6,17 +6,14 @@ import torch
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from scoring.batches import Batch, pack_spans
+from scoring.flex import BLOCK, FlexKernel, block_mask, flex_width
 from scoring.spans import TargetSpan
 from scoring.tree_attention import (
-    BLOCK,
     IMPLEMENTATION,
     QUERIES,
-    FlexKernel,
     RunKernel,
     UnsupportedAttentionError,
     attention_over,
-    block_mask,
-    flex_width,
     has_flex,
     n_calls,
     tree_attention,
@@ -221,7 +218,7 @@ class TestModels:
     def test_attention_that_is_not_causal_is_refused(self, make_model):
         model = make_model("llama")
         model.model.layers[1].self_attn.is_causal = False
-        with pytest.raises(UnsupportedAttentionError, match="not causal"):
+        with pytest.raises(UnsupportedAttentionError, match="asks for more than causal attention"):
             self.run(model, 40)
 
     def test_without_a_pack_it_raises(self, model_of):
