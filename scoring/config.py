@@ -48,7 +48,7 @@ class ScoreConfig(DataArguments):
     max_batch_tokens: int | None = field(
         default=None,
         metadata={
-            "help": "tokens in one forward pass; never changes a result. Default: 1024 on a CPU, on a GPU what fits "
+            "help": "tokens in one forward pass; never changes a result. Default: 2048 on a CPU, on a GPU what fits "
             "into its memory; lowered when memory runs out"
         },
     )

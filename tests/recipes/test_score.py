@@ -143,7 +143,7 @@ def test_provenance_counts_what_the_span_decides(small_run, quickstart):
 def test_it_says_how_it_scores_and_what_the_first_rows_show(script, flags, tmp_path):
     done = script("score.py", *flags, "--output_dir", tmp_path / "s", "--limit", "8")
     assert done.returncode == 0, done.stderr
-    assert "[score] packed, common prefixes once, 1,024 tokens a batch; self-check: losses within" in done.stdout
+    assert "[score] packed, common prefixes once, 2,048 tokens a batch; self-check: losses within" in done.stdout
     assert "[score] 32 rows: IFD of 1 or more in" in done.stdout
     assert "32 of 32 rows," in done.stdout and "tokens/s" in done.stdout
 
