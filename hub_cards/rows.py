@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from hub_cards.storage import load_folder
 from hub_cards.where import rows_that_pass
 
 ROW_ID_DIGITS = 16
+CHUNK_ROWS = 5_000  # read at a time; the rows before lie in a file
 
 
 @dataclass
@@ -71,9 +73,13 @@ def row_id(instruction: str, input: str, output: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:ROW_ID_DIGITS]
 
 
-def number_duplicates(ids: Iterable[str]) -> list[str]:
-    """Make ids unique: the second occurrence of an id gets `-2`, the third `-3`, and so on."""
-    seen: Counter[str] = Counter()
+def number_duplicates(ids: Iterable[str], seen: Counter[str] | None = None) -> list[str]:
+    """Make ids unique: the second occurrence of an id gets `-2`, the third `-3`, and so on.
+
+    Args:
+        seen: how often each id occurred before; counts on.
+    """
+    seen = Counter() if seen is None else seen
     unique = []
     for identity in ids:
         seen[identity] += 1
@@ -163,35 +169,63 @@ def parse_records(
     Raises:
         BadInputError: there are none, their format is unknown, or a record does not fit it (the message numbers it).
     """
-    pairs: list[Pair] = []
-    source_ids: list[str | None] = []
-    base_format: Format | None = None
-    ignored: set[str] = set()
-    for index, record in enumerate(islice(records, limit)):
-        base_format = base_format or detect_format(record, where)
-        pairs.append(_read(base_format, record, positions[index] if positions else index, where))
-        source_ids.append(None if record.get("id") is None else str(record["id"]))
-        ignored |= set(record) - base_format.needs - base_format.may_use - {"id"}
-    if base_format is None:
-        raise BadInputError(f"{where} is empty: it holds no rows")
+    reader = _Reader(where, positions)
+    with NamedTemporaryFile(suffix=".arrow") as file:
+        schema = features(ROW_COLUMNS).arrow_schema
+        with pa.ipc.new_stream(file, schema) as writer:
+            taken = enumerate(islice(records, limit))
+            while chunk := list(islice(taken, CHUNK_ROWS)):
+                writer.write_table(pa.table(reader.columns(chunk), schema=schema))
+        file.flush()
+        if reader.format is None:
+            raise BadInputError(f"{where} is empty: it holds no rows")
+        # Mapped, not read: the rows may be more than the memory holds. The file lives as long as the mapping.
+        table = pa.ipc.open_stream(pa.memory_map(file.name)).read_all()
+    # Without a fingerprint of ours `datasets` would make one of all texts, in memory.
+    return LoadedRows(Dataset(table, fingerprint=reader.digest.hexdigest()[:32]), reader.notes())
 
-    hashes = [row_id(pair.instruction, pair.input, pair.output) for pair in pairs]
-    columns = {
-        "row_id": number_duplicates(hashes),
-        "source_id": source_ids,
-        "instruction": [pair.instruction for pair in pairs],
-        "input": [pair.input for pair in pairs],
-        "output": [pair.output for pair in pairs],
-        "variant": ["original"] * len(pairs),
-    }
-    table = pa.table(columns, schema=features(ROW_COLUMNS).arrow_schema)
-    notes = {
-        "format": base_format.name,
-        "exact_duplicates": len(hashes) - len(set(hashes)),
-        "rows_with_further_turns_not_carried": sum(pair.more_turns for pair in pairs),
-        "columns_not_carried": sorted(ignored),
-    }
-    return LoadedRows(Dataset(table), notes)
+
+class _Reader:
+    """Turns raw records into columns, and keeps what has to be known of all of them."""
+
+    def __init__(self, where: str, positions: Sequence[int] | None) -> None:
+        self.where, self.positions = where, positions
+        self.format: Format | None = None
+        self.seen: Counter[str] = Counter()
+        self.ignored: set[str] = set()
+        self.more_turns = 0
+        self.digest = hashlib.sha256()
+
+    def columns(self, records: Sequence[tuple[int, dict[str, Any]]]) -> dict[str, list[Any]]:
+        """The columns of some numbered records."""
+        pairs = [self._pair(index, record) for index, record in records]
+        ids = number_duplicates((row_id(pair.instruction, pair.input, pair.output) for pair in pairs), self.seen)
+        source_ids = [None if record.get("id") is None else str(record["id"]) for _, record in records]
+        self.digest.update(json.dumps([ids, source_ids]).encode())
+        return {
+            "row_id": ids,
+            "source_id": source_ids,
+            "instruction": [pair.instruction for pair in pairs],
+            "input": [pair.input for pair in pairs],
+            "output": [pair.output for pair in pairs],
+            "variant": ["original"] * len(pairs),
+        }
+
+    def _pair(self, index: int, record: dict[str, Any]) -> Pair:
+        self.format = self.format or detect_format(record, self.where)
+        pair = _read(self.format, record, self.positions[index] if self.positions else index, self.where)
+        self.ignored |= set(record) - self.format.needs - self.format.may_use - {"id"}
+        self.more_turns += pair.more_turns
+        return pair
+
+    def notes(self) -> dict[str, Any]:
+        """What the reading left out."""
+        return {
+            "format": self.format.name,
+            "exact_duplicates": self.seen.total() - len(self.seen),
+            "rows_with_further_turns_not_carried": self.more_turns,
+            "columns_not_carried": sorted(self.ignored),
+        }
 
 
 def _read(base_format: Format, record: dict[str, Any], index: int, where: str) -> Pair:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from collections.abc import Iterator
@@ -132,14 +133,10 @@ def read_file_records(path: Path) -> Iterator[dict[str, Any]]:
     if path.suffix == ".parquet":
         yield from _read_parquet(path)
         return
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    if path.suffix == ".json" and text.lstrip()[:1] == "[":
-        yield from _check_objects(path, _parse_array(path, text), "row")
+    if path.suffix == ".json" and path.read_bytes().removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"[":
+        yield from _check_objects(path, _parse_array(path), "row")
     else:
-        yield from _check_objects(path, _parse_lines(path, text), "line")
+        yield from _check_objects(path, _parse_lines(path), "line")
 
 
 def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
@@ -153,15 +150,28 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
         raise BadInputError(f"{path} cannot be read as parquet ({' '.join(str(error).split())})") from error
 
 
-def _parse_array(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    return enumerate(_parse_json(path, text))
+def _parse_array(path: Path) -> Iterator[tuple[int, Any]]:
+    return enumerate(_parse_json(path, _decode(path, path.read_bytes())))
 
 
-def _parse_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    # Not str.splitlines: it also cuts at U+2028 and the like, which JSON strings may hold.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, _parse_json(path, line, number)
+def _parse_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """A line at a time, so that a file may be larger than the memory."""
+    offset = 0
+    # In bytes a line ends at \n alone; as text it may also end at U+2028 and the like, which JSON strings may hold.
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            text = _decode(path, line, offset)
+            offset += len(line)
+            if text.strip():
+                yield number, _parse_json(path, text, number)
+
+
+def _decode(path: Path, content: bytes, offset: int = 0) -> str:
+    try:
+        return (content if offset else content.removeprefix(codecs.BOM_UTF8)).decode()
+    except UnicodeDecodeError as error:
+        at = offset + error.start
+        raise BadInputError(f"{path} is not UTF-8 text ({error.reason} at byte {at})") from error
 
 
 def _parse_json(path: Path, text: str, first_line: int = 1) -> Any:

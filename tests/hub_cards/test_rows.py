@@ -1,6 +1,8 @@
 """Loading rows: from every kind of file and from folders, with stable ids, and one clear line for bad input."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict
 
+from hub_cards import rows
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.rows import DataArguments, load_rows, load_variants, number_duplicates, parse_records, row_id
@@ -398,3 +401,31 @@ def test_a_bad_record_keeps_its_number_under_a_condition(tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(BadInputError, match="row 1: "):
         load_rows(DataArguments(str(path)), where=["s > 0"])
+
+
+class TestChunks:
+    """Rows are read some at a time into a file, so that they may be more than the memory holds."""
+
+    def test_the_size_of_a_chunk_changes_nothing(self, monkeypatch):
+        records = [{"instruction": f"q{n % 4}", "output": "a", "id": n} for n in range(11)]
+        whole = parse_records(records, "d")
+        monkeypatch.setattr(rows, "CHUNK_ROWS", 3)
+        cut = parse_records(iter(records), "d")
+        assert cut.dataset.to_list() == whole.dataset.to_list()
+        assert cut.notes == whole.notes and cut.notes["exact_duplicates"] == 7
+        assert cut.dataset["row_id"][-1].endswith("-3")
+
+    def test_the_memory_that_rows_take_does_not_grow_with_them(self, tmp_path):
+        """In a process of its own: what it holds beyond the first rows stays far below the size of the file."""
+        path = tmp_path / "d.jsonl"
+        record = json.dumps({"instruction": "why?", "output": "because " * 250})
+        path.write_text(f"{record}\n" * 40_000)  # 80 MB
+        code = (
+            "import resource, sys; from hub_cards.rows import DataArguments, load_rows\n"
+            "load_rows(DataArguments(sys.argv[1], limit=6000))\n"
+            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            "assert len(load_rows(DataArguments(sys.argv[1])).dataset) == 40_000\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+        assert int(done.stdout) < 30_000  # kB

@@ -2,17 +2,18 @@
 
 import pyarrow as pa
 import pytest
-from datasets import Value
+from datasets import List, Value
 
 from hub_cards import schema
 
-# design.md, "Columns", and `source_id`.
+# design.md, "Columns", `source_id` and the losses of single tokens.
 NAMES = {
     *("row_id", "source_id", "instruction", "input", "output", "variant"),
     *("reflection", "reflect_status", "critique", "oracle_model"),
     *("loss_Q_direct", "loss_A_direct", "loss_Q_condition", "loss_A_condition"),
     *("ppl_Q_direct", "ppl_A_direct", "ppl_Q_condition", "ppl_A_condition"),
     *("ifd_ppl", "rifd_ppl", "ifd_loss", "rifd_loss", "n_tokens_Q", "n_tokens_A", "score_status"),
+    *("token_losses_Q_direct", "token_losses_A_direct", "token_losses_Q_condition", "token_losses_A_condition"),
     *("selected", "selected_variant", "select_reason", "prompt", "completion"),
 }
 # Scores that are designed and that no stage makes yet.
@@ -27,11 +28,11 @@ def test_columns_are_those_of_the_design():
 
 @pytest.mark.parametrize("column", schema.ALL_COLUMNS, ids=lambda column: column.name)
 def test_column_says_what_it_is(column):
-    assert isinstance(Value(column.dtype)(), pa.DataType)
+    assert isinstance(schema.features([column]).arrow_schema.field(0).type, pa.DataType)
     assert len(column.meaning) > 10
     assert column.meaning[0] != " " and not column.meaning.endswith(".")
     assert "|" not in column.meaning + column.unit + column.paper  # they stand in a Markdown table
-    is_number = column.dtype in ("float64", "int64")
+    is_number = column.dtype in ("float64", "int64", "list<float32>")
     assert bool(column.unit) == is_number
 
 
@@ -40,6 +41,7 @@ def test_column_says_what_it_is(column):
     [
         (("loss_A_direct", "ppl_Q_condition", "ifd_ppl", "rifd_loss"), "float64"),
         (("n_tokens_Q", "n_tokens_A"), "int64"),
+        (("token_losses_Q_direct", "token_losses_A_condition"), "list<float32>"),
         (("selected",), "bool"),
         (("row_id", "input", "reflect_status", "score_status", "select_reason", "prompt"), "string"),
     ],
@@ -54,9 +56,10 @@ def test_variants_are_named_as_the_published_sets_name_them():
 
 
 def test_features_keep_order_and_type():
-    columns = [schema.COLUMNS_BY_NAME[name] for name in ("selected", "row_id", "ifd_ppl")]
+    columns = [schema.COLUMNS_BY_NAME[name] for name in ("selected", "row_id", "ifd_ppl", "token_losses_Q_direct")]
     assert list(schema.features(columns).items()) == [
         ("selected", Value("bool")),
         ("row_id", Value("string")),
         ("ifd_ppl", Value("float64")),
+        ("token_losses_Q_direct", List(Value("float32"))),
     ]

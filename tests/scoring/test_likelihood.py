@@ -262,7 +262,7 @@ def test_batches_are_powers_of_two_within_bounds(free, a_token, tokens):
 
 
 def test_on_a_cpu_batches_are_small(model_of):
-    assert LikelihoodEngine(model_of("llama"), 512).max_batch_tokens == 1024
+    assert LikelihoodEngine(model_of("llama"), 512).max_batch_tokens == 2048
 
 
 @pytest.mark.parametrize(
