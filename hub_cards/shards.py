@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from datasets import Dataset, Features, concatenate_datasets
 
 from hub_cards.errors import StoppedError
@@ -51,9 +52,21 @@ class ShardedStep:
         """The file of a shard; its name holds everything that decides its content."""
         return self.work_dir / f"{self._places}-{number:06}.arrow"
 
+    @cached_property
+    def _finished(self) -> set[int]:
+        return set()
+
     def missing(self, numbers: Iterable[int]) -> list[int]:
-        """Which of these shards are not finished."""
-        return [number for number in numbers if not self.path(number).exists()]
+        """Which of these shards are not finished; one that cannot be read, after a power cut for instance, is not."""
+        numbers = list(numbers)
+        self._finished.update(number for number in numbers if number not in self._finished and self._is_whole(number))
+        return [number for number in numbers if number not in self._finished]
+
+    def _is_whole(self, number: int) -> bool:
+        try:
+            return len(Dataset.from_file(str(self.path(number)))) == len(self.shards[number])
+        except (OSError, pa.ArrowException):  # a truncated file is an OSError, and so is one that is not there
+            return False
 
     def compute(self, numbers: Sequence[int], on_shard: Callable[[Dataset], None] = lambda _shard: None) -> None:
         """Compute those of the shards that are not finished, in the order given.
@@ -79,6 +92,7 @@ class ShardedStep:
 
     def _compute(self, number: int, prepared: Any) -> Dataset:
         rows = self._rows(number)
+        self.path(number).unlink(missing_ok=True)  # a damaged one; `map` would try to read it
         return rows.map(
             lambda batch: self.function(batch, prepared),
             batched=True,

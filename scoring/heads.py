@@ -8,9 +8,12 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-# Elements of a chunk of logits: on a CPU little more than its caches hold, but rows enough for the matrix product to be
-# efficient; on a GPU 0.5 GB of float32.
-LEAST_CHUNK_ROWS = 256
+# States and tokens of one block of logits. Measured on a CPU: 105 GFLOP/s, where 256 rows of a vocabulary of 50,000
+# make 60 to 90, their logits travelling through the memory five times. On a GPU a block is 0.5 GB of float32.
+CPU_BLOCK = (1024, 4096)
+GPU_BLOCK = (8192, 16384)
+# Logits of the whole vocabulary that a head which is not linear makes at a time.
+LEAST_CHUNK_ROWS = 64
 CPU_CHUNK_ELEMENTS = 2**22
 GPU_CHUNK_ELEMENTS = 2**27
 
@@ -63,32 +66,47 @@ class _BodyAndHead:
 
 
 class LinearHead(_BodyAndHead):
-    """Output embeddings and nothing after them. Logits live in one buffer and are reduced in place."""
+    """Output embeddings and nothing after them.
 
-    def logits(self, states_NX: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        """States times output embeddings, into `out` where it is given."""
+    Logits are made for some states and some of the vocabulary at a time, in one buffer that is reduced in place while
+    the caches hold it; the log-sum-exp over the whole vocabulary is put together from these blocks.
+    """
+
+    def logits(
+        self, states_NX: torch.Tensor, tokens: slice = slice(None), out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """States times output embeddings of some of the vocabulary, into `out` where it is given."""
         head = self.model.get_output_embeddings()
-        logits_NV = torch.mm(states_NX, head.weight.t(), out=out)
+        logits_NV = torch.mm(states_NX, head.weight[tokens].t(), out=out)
         bias = getattr(head, "bias", None)
-        return logits_NV if bias is None else logits_NV.add_(bias)
+        return logits_NV if bias is None else logits_NV.add_(bias[tokens])
 
     def losses(self, states_NX: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
         """See `Head`. The log-sum-exp is taken in float32 whatever the model's precision."""
-        vocabulary = self.model.get_output_embeddings().weight.shape[0]
-        rows = min(chunk_rows(vocabulary, states_NX.device), len(states_NX))
-        buffer = states_NX.new_empty(rows, vocabulary)
+        rows, _ = CPU_BLOCK if states_NX.device.type == "cpu" else GPU_BLOCK
+        parts = zip(states_NX.split(rows), targets_N.split(rows), strict=True)
+        return torch.cat([self._losses(states, targets) for states, targets in parts])
+
+    def _losses(self, states_NX: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
+        size, vocabulary = len(states_NX), self.model.get_output_embeddings().weight.shape[0]
+        _, width = CPU_BLOCK if states_NX.device.type == "cpu" else GPU_BLOCK
+        buffer = states_NX.new_empty(size * min(width, vocabulary))
         wide = buffer if buffer.dtype == torch.float32 else torch.empty_like(buffer, dtype=torch.float32)
-        losses = torch.empty(len(states_NX), dtype=torch.float32, device=states_NX.device)
-        for start in range(0, len(states_NX), rows):
-            states = states_NX[start : start + rows]
-            logits = self.logits(states, out=buffer[: len(states)])
+        target_N1, total_N1 = (torch.zeros(size, 1, device=states_NX.device) for _ in range(2))
+        highest_N1 = torch.full_like(total_N1, float("-inf"))
+        for start in range(0, vocabulary, width):
+            stop = min(start + width, vocabulary)
+            place = (size, stop - start)
+            logits = self.logits(states_NX, slice(start, stop), out=buffer[: size * place[1]].view(place))
             if wide is not buffer:
-                logits = wide[: len(states)].copy_(logits)
-            target = logits.gather(1, targets_N[start : start + rows, None])[:, 0]
-            highest = logits.amax(1, keepdim=True)
-            total = logits.sub_(highest).exp_().sum(1)
-            losses[start : start + rows] = total.log_() + highest[:, 0] - target
-        return losses
+                logits = wide[: size * place[1]].view(place).copy_(logits)
+            inside_N1 = ((targets_N >= start) & (targets_N < stop))[:, None]
+            found_N1 = logits.gather(1, (targets_N[:, None] - start).clamp(0, place[1] - 1))
+            target_N1 = torch.where(inside_N1, found_N1, target_N1)
+            before_N1, highest_N1 = highest_N1, torch.maximum(highest_N1, logits.amax(1, keepdim=True))
+            total_N1 *= (before_N1 - highest_N1).exp_()
+            total_N1 += logits.sub_(highest_N1).exp_().sum(1, keepdim=True)
+        return (total_N1.log_() + highest_N1 - target_N1)[:, 0]
 
 
 class ModelHead(_BodyAndHead):

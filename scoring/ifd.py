@@ -14,6 +14,7 @@ from hub_cards.errors import BadInputError
 from hub_cards.provenance import fingerprint_of
 from hub_cards.schema import SCORE_COLUMNS, TOKEN_LOSS_COLUMNS, Column, features
 from scoring.batches import Batch as TokenBatch
+from scoring.config import SCORE_VERSION
 from scoring.likelihood import LikelihoodEngine
 from scoring.ratios import LOSS_KEYS, is_usable, loss_columns, mean_loss
 from scoring.spans import PUBLISHED, PairSpans, TargetSpan, encode_pairs
@@ -37,7 +38,7 @@ class Scorer:
         max_length: tokens kept of context and target together.
         span: which tokens count as the target's: `published` or `aligned`.
         keep_token_losses: whether the loss of every target token is kept beside the scores.
-        identity: digest of all that decides the scores, the model's files included.
+        model_identity: digest of the model's files and precision; empty where the model was made by hand.
     """
 
     engine: LikelihoodEngine
@@ -46,7 +47,14 @@ class Scorer:
     max_length: int = 2048
     span: str = PUBLISHED
     keep_token_losses: bool = False
-    identity: str = ""
+    model_identity: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that decides the scores; another one each time where the model has none."""
+        template = [self.template.prompt("{instruction}"), self.template.prompt("{instruction}", "{input}")]
+        model = self.model_identity or uuid4().hex
+        return fingerprint_of([model, SCORE_VERSION, template, self.max_length, self.span, self.keep_token_losses])
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -156,11 +164,23 @@ def score_dataset(dataset: Dataset, scorer: Scorer, batch_size: int = 256) -> Da
         batch_size: rows whose common prefixes are computed once; does not change a score.
 
     Raises:
-        BadInputError: a column is missing or holds a null, or there are no rows.
+        BadInputError: it is no `Dataset`, a column is missing, holds no text or holds a null, or there are no rows.
     """
-    for name in ("instruction", "output"):
+    if not isinstance(dataset, Dataset):
+        raise BadInputError(
+            f"score_dataset takes a datasets.Dataset, not a {type(dataset).__name__}: pick a split, load it without "
+            "streaming"
+        )
+    dataset = dataset.with_format(None)
+    for name in ("instruction", "output", "input"):
         if name not in dataset.column_names:
+            if name == "input":
+                continue
             raise BadInputError(f"the data set has no column {name!r}; it has {', '.join(dataset.column_names)}")
+        if getattr(dataset.features[name], "dtype", None) not in ("string", "large_string", "null"):
+            raise BadInputError(f"the column {name!r} holds no text but {dataset.features[name]}")
+        if name == "input":
+            continue  # a null is no input
         nulls = sum(part[name].null_count for part in dataset.with_format("arrow").select_columns(name).iter(10_000))
         if nulls:
             raise BadInputError(f"the column {name!r} holds {nulls} nulls; text that is missing is an empty string")
@@ -171,7 +191,6 @@ def score_dataset(dataset: Dataset, scorer: Scorer, batch_size: int = 256) -> Da
         batched=True,
         batch_size=batch_size,
         features=Features({**dataset.features, **features(scorer.columns)}),
-        # A scorer that was put together by hand has no identity to find earlier scores by.
-        new_fingerprint=fingerprint_of([dataset._fingerprint, scorer.identity or uuid4().hex]),
+        new_fingerprint=fingerprint_of([dataset._fingerprint, scorer.identity]),
         desc="score",
     )

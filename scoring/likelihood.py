@@ -115,26 +115,26 @@ class LikelihoodEngine:
             The largest relative difference of a span's mean loss; 0 where nothing could be compared.
 
         Raises:
-            StoppedError: it is more than the precision explains.
+            StoppedError: it is more than the precision explains, or no text has a finite loss.
         """
-        tolerance = TOLERANCE.get(self.model.dtype, HALF_TOLERANCE)
-        worst = 0.0
-        for span, losses in zip(spans, self.token_losses(spans), strict=True):
-            if not len(losses):
-                continue
-            found, wanted = float(losses.mean(dtype=np.float64)), self._plain_loss(span)
-            if not np.isfinite(wanted) or not np.isfinite(found):
-                difference = 0.0 if np.isfinite(wanted) == np.isfinite(found) else np.inf
-            else:
-                difference = abs(found - wanted) / max(abs(wanted), 1e-3)
-            if difference > tolerance:
+        pairs = [
+            (span, float(losses.mean(dtype=np.float64)), self._plain_loss(span))
+            for span, losses in zip(spans, self.token_losses(spans), strict=True)
+            if len(losses)
+        ]
+        if pairs and not any(np.isfinite(wanted) for _, _, wanted in pairs):
+            raise StoppedError(
+                f"self-check: the model gives NaN or infinity for each of {len(pairs)} texts: its weights are damaged, "
+                "or too large for --dtype float16 (take bfloat16 or float32)"
+            )
+        for span, found, wanted in pairs:
+            if _difference(found, wanted) > TOLERANCE.get(self.model.dtype, HALF_TOLERANCE):
                 raise StoppedError(
                     f"self-check: a text of {len(span.ids)} tokens has a loss of {found:.6g} when scored with others "
                     f"and {wanted:.6g} alone; this model cannot be scored "
                     + ("packed: run again with --attn_implementation sdpa" if self.is_packed else "in batches")
                 )
-            worst = max(worst, difference)
-        return worst
+        return max((_difference(found, wanted) for _, found, wanted in pairs), default=0.0)
 
     @torch.inference_mode()
     def _plain_loss(self, span: TargetSpan) -> float:
@@ -244,6 +244,13 @@ def batch_tokens_for(free_bytes: float, bytes_per_token: float) -> int:
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether an allocation failed, on whatever device."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _difference(found: float, wanted: float) -> float:
+    """Relative; none where neither is a number."""
+    if not (np.isfinite(found) and np.isfinite(wanted)):
+        return 0.0 if np.isfinite(found) == np.isfinite(wanted) else np.inf
+    return abs(found - wanted) / max(abs(wanted), 1e-3)
 
 
 def _n_embeddings(model: PreTrainedModel) -> int:

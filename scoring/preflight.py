@@ -8,11 +8,14 @@ from dataclasses import replace
 
 from datasets import Dataset
 
+from hub_cards.errors import BadInputError
+from hub_cards.schema import VARIANTS
 from scoring.ifd import TARGET_LOST, TARGET_TRUNCATED, Scorer, score_batch
 from scoring.progress import duration
 from scoring.templates import TEMPLATE_NAMES, get_template
 
 ROWS = 200
+ORIGINAL = VARIANTS[0]
 TRIED_ROWS = 32
 TOO_MANY = 0.5  # share of rows above 1 at which the template is in doubt
 CLEARLY = 0.2  # a template that helps in so many more of the tried rows is worth naming
@@ -38,7 +41,7 @@ class Preflight:
         """Take in a scored shard; reports as soon as there are enough rows."""
         if self.reported:
             return
-        columns = ("instruction", "input", "output", "ifd_ppl", "score_status")
+        columns = ("variant", "instruction", "input", "output", "ifd_ppl", "score_status")
         self.rows += shard.select_columns([name for name in columns if name in shard.column_names]).to_list()
         self.seconds_left = seconds_left
         if len(self.rows) >= ROWS:
@@ -51,9 +54,12 @@ class Preflight:
         self.reported = True
         statuses = Counter(row["score_status"] for row in self.rows)
         cut = (statuses[TARGET_TRUNCATED] + statuses[TARGET_LOST]) / len(self.rows)
-        above = share_above_one([row["ifd_ppl"] for row in self.rows])
+        # An oracle's rewrites can be harder than any template explains.
+        originals = [row for row in self.rows if row.get("variant", ORIGINAL) == ORIGINAL] or self.rows
+        above = share_above_one([row["ifd_ppl"] for row in originals])
+        which = "" if len(originals) == len(self.rows) else f" of the {len(originals)} original ones"
         line = f"{len(self.rows)} rows: "
-        line += "none has an IFD" if above is None else f"IFD of 1 or more in {above:.0%}"
+        line += "none has an IFD" if above is None else f"IFD of 1 or more in {above:.0%}{which}"
         line += f", cut at --max_length {self.scorer.max_length} in {cut:.0%}"
         if self.total > len(self.rows):
             line += f"; about {duration(self.seconds_left)} for the rest"
@@ -61,18 +67,21 @@ class Preflight:
         if above is None:
             self.say("warning: see score_status for the reason; is --max_length too small?")
         elif above > TOO_MANY:
-            self.say(f"warning: {self._advice(above)}")
+            self.say(f"warning: {self._advice(originals, above)}")
 
-    def _advice(self, above: float) -> str:
+    def _advice(self, rows: list[dict], above: float) -> str:
         """Whether another template makes the student read the instruction, tried on some of these rows."""
-        rows = self.rows[:: max(len(self.rows) // TRIED_ROWS, 1)][:TRIED_ROWS]
+        rows = rows[:: max(len(rows) // TRIED_ROWS, 1)][:TRIED_ROWS]
         batch = {name: [row[name] for row in rows] for name in ("instruction", "input", "output")}
         shares = {}
         for name in TEMPLATE_NAMES:
             if name == "chat_template" and not self.scorer.tokenizer.chat_template:
                 continue
             other = replace(self.scorer, template=get_template(name, self.scorer.tokenizer))
-            shares[name] = share_above_one(score_batch(batch, other)["ifd_ppl"])
+            try:
+                shares[name] = share_above_one(score_batch(batch, other)["ifd_ppl"])
+            except BadInputError:  # a chat template that cannot render these rows; nobody asked for it
+                continue
         known = {name: share for name, share in shares.items() if share is not None}
         mine = self.scorer.template.name
         best = min(known, key=known.get, default=mine)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import fingerprint_of
 from hub_cards.sources import Source, find_model
-from scoring.config import DTYPES, SCORE, SCORE_VERSION
+from scoring.config import DTYPES
 from scoring.ifd import Scorer
 from scoring.likelihood import LikelihoodEngine
 from scoring.spans import PUBLISHED, SPANS
 from scoring.templates import check_template_name, get_template
 
+# ImportError: a kernel that is not installed.
+LOADING_ERRORS = (OSError, ValueError, ImportError, SafetensorError, StrictDataclassError)
 # Rotary embeddings that change with the longest text seen: a row's loss would depend on its neighbours.
 CHANGING_ROPE = ("dynamic", "longrope")
 
@@ -53,25 +57,36 @@ def load_scorer(
         raise BadInputError(f"dtype {dtype!r} is unknown; the dtypes are {', '.join(DTYPES)}")
     if span not in SPANS:
         raise BadInputError(f"span {span!r} is unknown; the spans are {', '.join(SPANS)}")
+    if max_length < 2:
+        raise BadInputError(f"max_length {max_length}: must be at least 2")
+    if max_batch_tokens is not None and max_batch_tokens < 1:
+        raise BadInputError(f"max_batch_tokens {max_batch_tokens}: must be at least 1")
     source = source or find_model(model_name_or_path)
     device = torch.device(device or torch.accelerator.current_accelerator() or "cpu")
     logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, revision=source.revision)
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loaded = AutoModelForCausalLM.from_pretrained(
             model_name_or_path,
             revision=source.revision,
             dtype=getattr(torch, dtype),
             attn_implementation=attn_implementation,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are looked at below
         )
-    except (OSError, ValueError, ImportError) as error:  # ImportError: a kernel that is not installed
-        reason = str(error).splitlines()[0]
+    except LOADING_ERRORS as error:
+        reason = " ".join(str(error).split())[:300]
         raise BadInputError(f"--model_name_or_path {model_name_or_path}: cannot be loaded ({reason})") from error
+    made_up = sorted([*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])])
+    if made_up:
+        raise BadInputError(
+            f"--model_name_or_path {model_name_or_path}: {len(made_up)} of the model's weights are not in its files or "
+            f"have another shape there, {made_up[0]} for one; random ones would stand in for them"
+        )
     if not tokenizer.is_fast:
         raise BadInputError(f"--model_name_or_path {model_name_or_path}: has no fast tokenizer (tokenizer.json)")
     check_positions(model.config, max_length)
     tokenizer.model_max_length = int(1e30)  # texts are cut by us, after their tokens are counted
-    decides = [source.fingerprint, SCORE, SCORE_VERSION, template, dtype, max_length, span, keep_token_losses]
     engine = LikelihoodEngine(model.to(device).eval(), max_length, max_batch_tokens, pack=attn_implementation is None)
     return Scorer(
         engine,
@@ -80,7 +95,7 @@ def load_scorer(
         max_length,
         span,
         keep_token_losses,
-        identity=fingerprint_of(decides),
+        model_identity=fingerprint_of([source.fingerprint, dtype]),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from jinja2 import TemplateError
+
 from hub_cards.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -74,9 +76,15 @@ class ChatTemplate:
     def prompt(self, instruction: str, input: str = "") -> str:
         """Render one user turn, the input on a line of its own below the instruction."""
         content = f"{instruction}\n{input}" if input else instruction
-        text = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
+        try:
+            text = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            )
+        except TemplateError as error:
+            raise BadInputError(
+                f"--template chat_template: the template of the tokenizer of {self.tokenizer.name_or_path!r} cannot "
+                f"render a question ({error})"
+            ) from error
         # Most chat templates write the BOS out; tokenizing the text would then add a second one.
         bos = self.tokenizer.bos_token
         adds_bos = bos is not None and self.tokenizer("")["input_ids"][:1] == [self.tokenizer.bos_token_id]

@@ -131,6 +131,21 @@ class TestRanks:
             step.result()
         assert step.missing(range(4)) == [2]
 
+    @pytest.mark.parametrize("damage", ["cut", "empty", "other rows"])
+    def test_a_damaged_shard_is_computed_again(self, damage, tmp_path):
+        """A power cut can leave a file that was renamed and never reached the disk."""
+        self.step(tmp_path, Measure()).compute(range(4))
+        path = self.step(tmp_path, Measure()).path(1)
+        if damage == "other rows":
+            path.write_bytes(self.step(tmp_path, Measure()).path(3).read_bytes())
+        else:
+            path.write_bytes(path.read_bytes()[: -len(path.read_bytes()) // 2] if damage == "cut" else b"")
+        again = Measure()
+        step = self.step(tmp_path, again)
+        assert step.missing(range(4)) == [1]
+        step.compute(range(4))
+        assert again.calls == [SHARDS[1]] and step.result().to_list() == EXPECTED
+
     def test_what_is_prepared_is_that_of_the_shard_and_only_of_missing_ones(self, tmp_path):
         self.step(tmp_path, Measure()).compute([1])
         prepared, taken = [], []

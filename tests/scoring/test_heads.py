@@ -47,7 +47,7 @@ def test_chunk_borders_do_not_matter(model_of, monkeypatch, name, count):
     head = find_head(model)
     whole = found_losses(head, ids(count + 1))
     monkeypatch.setattr(heads, "CPU_CHUNK_ELEMENTS", 1)
-    monkeypatch.setattr(heads, "LEAST_CHUNK_ROWS", 64)
+    monkeypatch.setattr(heads, "CPU_BLOCK", (64, 256))
     assert chunk_rows(600, CPU) == 64
     chunked = found_losses(head, ids(count + 1))
     assert chunked.shape == (2 * count,)
@@ -83,7 +83,7 @@ class TestLogits:
     def rows(self, make_model, request, monkeypatch) -> tuple:
         """A model, its head, and how many rows every call of its output embeddings makes."""
         monkeypatch.setattr(heads, "CPU_CHUNK_ELEMENTS", 1)
-        monkeypatch.setattr(heads, "LEAST_CHUNK_ROWS", 64)
+        monkeypatch.setattr(heads, "CPU_BLOCK", (64, 256))
         model = make_model(request.param)
         head = find_head(model)
         made: list[int] = []
@@ -94,7 +94,14 @@ class TestLogits:
         model.get_output_embeddings().register_forward_hook(note)
         if isinstance(head, LinearHead):
             own = head.logits
-            monkeypatch.setattr(head, "logits", lambda states, **to: made.append(len(states)) or own(states, **to))
+
+            def logits(states, tokens, out):
+                if tokens.start == 0:  # the first of three parts of the vocabulary
+                    made.append(len(states))
+                assert out.shape == (len(states), tokens.stop - tokens.start) and out.shape[1] <= 256
+                return own(states, tokens, out)
+
+            monkeypatch.setattr(head, "logits", logits)
         return head, made
 
     @pytest.mark.parametrize(
@@ -183,8 +190,8 @@ def test_large_logits_do_not_overflow(make_model):
     torch.testing.assert_close(found.double(), own_losses(model, ids()), rtol=1e-5, atol=1e-3)
 
 
-def test_a_chunk_has_256_rows_at_least():
-    assert chunk_rows(10**9, CPU) == 256
-    assert chunk_rows(2**16, CPU) == 256
+def test_a_chunk_has_64_rows_at_least():
+    assert chunk_rows(10**9, CPU) == 64
+    assert chunk_rows(2**16, CPU) == 64
     assert chunk_rows(2**12, CPU) == 1024
     assert chunk_rows(2**12, torch.device("cuda")) == 2**15

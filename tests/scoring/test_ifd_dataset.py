@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from datasets import Dataset, Value
+from datasets import Dataset, DatasetDict, Value
 
 from hub_cards.errors import BadInputError
 from scoring.ifd import Scorer, score_batch, score_dataset
 from scoring.ratios import LOSS_KEYS, columns_of_token_losses
+from scoring.templates import get_template
 
 ROWS = {
     "instruction": ["Say hello.", "Count to 3.", "Name a sea.", "Be silent."],
@@ -20,7 +21,7 @@ ROWS = {
 @pytest.fixture
 def scorer(model_of, tokenizer_of, make_scorer) -> Scorer:
     student = (model_of("llama"), tokenizer_of("byte-level, BOS"))
-    return make_scorer(student, "none", identity="one", keep_token_losses=True)
+    return make_scorer(student, "none", model_identity="one", keep_token_losses=True)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_second_time_the_model_does_not_run(scorer, on_disk):
     again = score_dataset(on_disk, scorer)
     assert scorer.engine.tokens_run == tokens
     assert again.to_list() == first.to_list()
-    score_dataset(on_disk, replace(scorer, identity="two"))
+    score_dataset(on_disk, replace(scorer, model_identity="two"))
     assert scorer.engine.tokens_run == 2 * tokens
 
 
@@ -112,3 +113,40 @@ def test_nulls_that_were_filtered_out_are_no_nulls(scorer):
 def test_no_rows_are_refused(scorer):
     with pytest.raises(BadInputError, match="no rows"):
         score_dataset(Dataset.from_dict({"instruction": [], "output": []}), scorer)
+
+
+def test_a_changed_setting_is_scored_again(scorer, on_disk):
+    """`replace` is how a scorer is changed; what was scored before must not stand in for what is asked for."""
+    found = [score_dataset(on_disk, scorer), score_dataset(on_disk, replace(scorer, max_length=5))]
+    assert scorer.identity != replace(scorer, template=get_template("alpaca")).identity
+    assert found[0]["score_status"][:] != found[1]["score_status"][:]
+
+
+def test_a_scorer_of_no_known_model_is_never_mistaken_for_another(scorer):
+    unknown = replace(scorer, model_identity="")
+    assert unknown.identity != unknown.identity
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"instruction": ["a"], "output": [1]}, "the column 'output' holds no text"),
+        ({"instruction": [["a"]], "output": ["b"]}, "the column 'instruction' holds no text"),
+        ({"instruction": ["a"], "output": ["b"], "input": [3]}, "the column 'input' holds no text"),
+    ],
+)
+def test_columns_that_hold_no_text_are_refused(scorer, columns, message):
+    with pytest.raises(BadInputError, match=message):
+        score_dataset(Dataset.from_dict(columns), scorer)
+
+
+def test_what_is_no_dataset_is_refused(scorer, on_disk):
+    for other in (DatasetDict(train=on_disk), on_disk.to_iterable_dataset()):
+        with pytest.raises(BadInputError, match=f"not a {type(other).__name__}: pick a split"):
+            score_dataset(other, scorer)
+
+
+def test_the_format_of_a_dataset_does_not_matter(scorer, on_disk):
+    wanted = score_dataset(on_disk, scorer)["ifd_ppl"][:]
+    for name in ("arrow", "numpy", "pandas"):
+        assert score_dataset(on_disk.with_format(name), scorer)["ifd_ppl"][:] == wanted

@@ -1,7 +1,9 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from datasets import Dataset
+from jinja2 import TemplateError
 
 from scoring import preflight
 from scoring.ifd import Scorer
@@ -151,3 +153,40 @@ def test_a_real_student_that_reads_shuffled_answers_is_warned_about(student, rea
     look.finish()
     assert len(said) == 2 and "6 of the rows" in said[1]
     assert all(f"{name} " in said[1] for name in ("alpaca", "vicuna", "wizardlm", "none"))
+
+
+def test_a_chat_template_that_cannot_render_is_left_out(tried, scorer, monkeypatch):
+    """Nobody asked for it: it must not end a run that is all but done."""
+    shares, asked = tried
+    shares |= {"vicuna": [1.2] * 20, "alpaca": [0.9] * 20, "wizardlm": [1.2] * 20, "none": [1.2] * 20}
+    said = []
+
+    def refuse(*_arguments, **_named):
+        raise TemplateError("only system messages")
+
+    tokenizer = SimpleNamespace(chat_template="{{", name_or_path="x", apply_chat_template=refuse)
+    other = replace(scorer, tokenizer=tokenizer)
+
+    def score(rows, scorer, tried_one=preflight.score_batch):
+        scorer.template.prompt(rows["instruction"][0])
+        return tried_one(rows, scorer)
+
+    monkeypatch.setattr(preflight, "score_batch", score)
+    first = Preflight(other, 20, said.append)
+    first.add(shard([1.2] * 20), 0.0)
+    first.finish()
+    assert "try --template alpaca" in said[-1] and "chat_template" not in said[-1]
+    assert "chat_template" not in asked
+
+
+def test_the_template_is_judged_by_the_rows_that_no_oracle_rewrote(tried, scorer):
+    shares, asked = tried
+    shares |= dict.fromkeys(("vicuna", "alpaca", "wizardlm", "none"), [1.2] * 20)
+    said = []
+    rows = shard([1.2] * 20 + [0.8] * 60).add_column("variant", ["original"] * 20 + ["reflect_both"] * 60)
+    first = Preflight(scorer, 80, said.append)
+    first.add(rows, 0.0)
+    first.finish()
+    assert said[0].startswith("80 rows: IFD of 1 or more in 100% of the 20 original ones, cut at")
+    assert said[1].startswith("warning: an IFD of 1 or more in 100%")
+    assert set(asked["vicuna"]) <= set(rows["instruction"][:20])

@@ -143,6 +143,41 @@ class TestRefusals:
             path.unlink()
         assert "--model_name_or_path" in self.refused(copy)
 
+    def test_weights_that_the_files_lack(self, copy):
+        """transformers would make random ones up and go on."""
+        config = json.loads((copy / "config.json").read_text())
+        (copy / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 5}))
+        message = self.refused(copy)
+        assert "9 of the model's weights are not in its files" in message and "model.layers.4." in message
+
+    def test_weights_of_another_shape(self, copy):
+        config = json.loads((copy / "config.json").read_text())
+        (copy / "config.json").write_text(json.dumps({**config, "intermediate_size": 300}))
+        assert str(copy) in self.refused(copy)
+
+    def test_weights_of_a_download_that_was_cut(self, copy):
+        path = copy / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:1000])
+        assert f"--model_name_or_path {copy}: cannot be loaded" in self.refused(copy)
+
+    def test_a_config_that_contradicts_itself(self, copy):
+        config = json.loads((copy / "config.json").read_text())
+        (copy / "config.json").write_text(json.dumps({**config, "hidden_size": 200}))
+        assert f"--model_name_or_path {copy}: cannot be loaded" in self.refused(copy)
+
+    @pytest.mark.parametrize("setting", [{"max_length": 1}, {"max_length": -5}, {"max_batch_tokens": 0}])
+    def test_a_size_that_is_too_small(self, folder, setting):
+        ((name, value),) = setting.items()
+        assert f"{name} {value}: must be at least" in self.refused(folder, **setting)
+
+    def test_a_chat_template_that_raises(self, copy):
+        settings = json.loads((copy / "tokenizer_config.json").read_text())
+        template = "{{ raise_exception('only system messages') }}"
+        (copy / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": template}))
+        scorer = load_scorer(str(copy), template="chat_template", max_length=64)
+        with pytest.raises(BadInputError, match=r"--template chat_template: .*cannot render .*only system messages"):
+            score_batch(ROWS, scorer)
+
     def test_more_tokens_than_positions(self, folder):
         assert "positions" in self.refused(folder, max_length=10**6)
 
