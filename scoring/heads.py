@@ -93,7 +93,8 @@ class LinearHead(_BodyAndHead):
         buffer = states_NX.new_empty(size * min(width, vocabulary))
         wide = buffer if buffer.dtype == torch.float32 else torch.empty_like(buffer, dtype=torch.float32)
         target_N1, total_N1 = (torch.zeros(size, 1, device=states_NX.device) for _ in range(2))
-        highest_N1 = torch.full_like(total_N1, float("-inf"))
+        # Not -inf: a block of logits that are all -inf would make it NaN.
+        highest_N1 = torch.full_like(total_N1, torch.finfo(torch.float32).min)
         for start in range(0, vocabulary, width):
             stop = min(start + width, vocabulary)
             place = (size, stop - start)

@@ -195,3 +195,15 @@ def test_a_chunk_has_64_rows_at_least():
     assert chunk_rows(2**16, CPU) == 64
     assert chunk_rows(2**12, CPU) == 1024
     assert chunk_rows(2**12, torch.device("cuda")) == 2**15
+
+
+def test_a_part_of_the_vocabulary_that_is_ruled_out_changes_nothing(make_model, monkeypatch):
+    """Logits of -inf, as a bias gives them: in a block of its own they are all that there is."""
+    monkeypatch.setattr(heads, "CPU_BLOCK", (64, 256))
+    model = make_model("gptj")  # its head has a bias
+    with torch.no_grad():
+        model.lm_head.bias[:300] = float("-inf")
+    allowed = 300 + ids() % 300
+    found = found_losses(find_head(model), allowed)
+    assert found.isfinite().all()
+    torch.testing.assert_close(found.double(), own_losses(model, allowed), rtol=1e-5, atol=1e-6)
