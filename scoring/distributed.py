@@ -124,22 +124,21 @@ def interleave(parts: Sequence[Dataset]) -> Dataset:
     Raises:
         BadInputError: the parts hold different rows, or one holds a row twice.
     """
-    ids = [_row_ids(part) for part in parts]
+    ids = [_column(part, "row_id") for part in parts]
     size = len(parts[0])
-    if any(len(part) != size for part in parts) or any(pc.count_distinct(found).as_py() != size for found in ids):
+    positions = [pc.index_in(ids[0], value_set=found) for found in ids]
+    same_rows = all(len(part) == size for part in parts) and not any(found.null_count for found in positions)
+    if not same_rows or any(pc.count_distinct(found).as_py() != size for found in ids):
         raise BadInputError("the variants of --dataset hold different rows (or a row_id twice); they cannot be joined")
     if len(parts) == 1:
         return parts[0]
-    positions = [pc.index_in(ids[0], value_set=found) for found in ids]
-    if any(found.null_count for found in positions):
-        raise BadInputError("the variants of --dataset hold different rows (or a row_id twice); they cannot be joined")
     offsets = [number * size + found.to_numpy() for number, found in enumerate(positions)]
     order = [position for group in zip(*offsets, strict=True) for position in group]
     return concatenate_datasets(list(parts)).select(order)
 
 
-def _row_ids(part: Dataset) -> pa.ChunkedArray:
-    return part.select_columns("row_id").with_format("arrow")[:]["row_id"]
+def _column(part: Dataset, name: str) -> pa.ChunkedArray:
+    return part.select_columns(name).with_format("arrow")[:][name]
 
 
 def check_join(rows: Dataset, scored: Dataset) -> None:
@@ -149,10 +148,7 @@ def check_join(rows: Dataset, scored: Dataset) -> None:
         StoppedError: it is not.
     """
     for column in ("row_id", "variant"):
-        wanted, found = (
-            part.select_columns(column).with_format("arrow")[:][column].combine_chunks() for part in (rows, scored)
-        )
-        if not wanted.equals(found):
+        if not _column(rows, column).equals(_column(scored, column)):
             raise StoppedError(f"the parts in the work folder hold other rows than --dataset (column {column})")
 
 

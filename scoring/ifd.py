@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -105,7 +105,7 @@ def encode_rows(rows: Batch, scorer: Scorer) -> EncodedRows:
         for side, targets in (("Q", questions), ("A", answers))
     }
     encoded = EncodedRows(questions, answers, pairs, [])
-    return EncodedRows(questions, answers, pairs, scorer.engine.plan(encoded.all_spans()))
+    return replace(encoded, plan=scorer.engine.plan(encoded.all_spans()))
 
 
 def score_batch(rows: Batch, scorer: Scorer, encoded: EncodedRows | None = None) -> Batch:
