@@ -13,6 +13,7 @@ REFLECTED_VARIANTS = VARIANTS[1:]
 V1 = "Reflection-Tuning, arXiv 2310.11716"
 V2 = "Selective Reflection-Tuning, arXiv 2402.10110"
 CHERRY = "Cherry LLM, arXiv 2308.12032"
+SELECTIT = "SelectIT, arXiv 2402.16705"
 
 
 @dataclass(frozen=True)
@@ -85,17 +86,43 @@ TOKEN_LOSS_COLUMNS = tuple(
     Column(f"token_losses_{key}", "list<float32>", "nats", f"negative log-likelihood of each target token of {what}")
     for key, what in _LOSSES.items()
 )
+SELECTIT_COLUMNS = (
+    Column("selectit_token", "float64", "rating", "token-level score under the first rating prompt", SELECTIT),
+    Column(
+        "selectit_sentence", "float64", "rating", "token-level scores of all rating prompts, mean over spread", SELECTIT
+    ),
+    Column(
+        *("selectit_model", "float64", "rating"),
+        "sentence-level scores of all raters, weighted by their numbers of parameters",
+        SELECTIT,
+    ),
+)
+EMBEDDING_COLUMNS = (
+    Column("embedding", "list<float32>", "", "sentence embedding of instruction, input and output, of length 1"),
+)
+COHERENCE_COLUMNS = (
+    Column("coherence", "float64", "cosine", "similarity of the sentence embeddings of instruction and output", V1),
+)
+PROMPT_EMBEDDING_COLUMNS = (
+    Column("prompt_embedding", "list<float32>", "", "the student's mean last hidden state over the prompt", CHERRY),
+    Column("loss_prompt", "float64", "nats per target token", "mean negative log-likelihood of the prompt", CHERRY),
+    Column("ppl_prompt", "float64", "perplexity", "exp(loss_prompt): perplexity of the prompt", CHERRY),
+)
 SELECT_COLUMNS = (
     Column("selected", "bool", "", "whether this variant of the row was selected"),
     Column("selected_variant", "string", "", "the variant that won the row's comparisons, kept or not", V2),
     Column("select_reason", "string", "", "why the row was kept or dropped"),
+    Column("select_step", "string", "", "the step of the selection that dropped the row, or the last one"),
+    Column("select_rank", "int64", "", "place among the rows that were ranked, 1 the best; null where none was given"),
+    Column("select_score", "float64", "", "what the row was ranked by; null where nothing was"),
 )
 TRAIN_COLUMNS = (
     Column("prompt", "string", "", "the instruction in the prompt template, as TRL's SFTTrainer takes it"),
     Column("completion", "string", "", "the response, as TRL's SFTTrainer takes it"),
 )
 ALL_COLUMNS = (
-    *(*ROW_COLUMNS, *REFLECT_COLUMNS, *SCORE_COLUMNS, *TOKEN_LOSS_COLUMNS),
+    *(*ROW_COLUMNS, *REFLECT_COLUMNS, *SCORE_COLUMNS, *TOKEN_LOSS_COLUMNS, *SELECTIT_COLUMNS),
+    *(*EMBEDDING_COLUMNS, *COHERENCE_COLUMNS, *PROMPT_EMBEDDING_COLUMNS),
     *(*SELECT_COLUMNS, *TRAIN_COLUMNS),
 )
 COLUMNS_BY_NAME = {column.name: column for column in ALL_COLUMNS}
