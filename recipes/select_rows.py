@@ -1,26 +1,26 @@
-"""Select: keep the rows, and of each row the variant, that the student's scores speak for. Needs no torch.
+"""Select: keep the rows, and of each row the variant, that the scores speak for. Needs no torch.
 
-python recipes/select_rows.py --config recipes/quickstart/select_rows.yaml
+python recipes/select_rows.py --config recipes/quickstart/select.yaml
+python recipes/select_rows.py --dataset tatsu-lab/alpaca --statistics MingLiiii/Alpaca_Analysis_llama2_7b \
+    --strategy cherry --fraction 0.05
 """
 
-from functools import partial
-
 from hub_cards.cli import run
-from hub_cards.rows import load_variants
 from hub_cards.stages import lineage, run_stage
 from scoring.config import SelectConfig
-from scoring.selection import STRATEGIES
 from scoring.selection.apply import select_rows
+from scoring.selection.load import load_scored
+from scoring.selection.table import ScoreTable
 
 
 def main(config: SelectConfig) -> None:
-    strategy = partial(STRATEGIES[config.strategy], require_reflected_response=config.require_reflected_response)
-    run_stage(
-        config.output_dir,
-        config.planned_record(),
-        lineage(config.dataset),
-        lambda: select_rows(load_variants(config), strategy),
-    )
+    def compute():
+        steps = config.steps()
+        variants, notes = load_scored(config, steps)
+        selected, counts = select_rows(ScoreTable(variants), steps)
+        return selected, {**counts, **notes}
+
+    run_stage(config.output_dir, config.planned_record(), lineage(config.dataset), compute)
 
 
 if __name__ == "__main__":

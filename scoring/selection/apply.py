@@ -1,102 +1,149 @@
-"""Apply a strategy to scored variants, joined by `row_id`."""
+"""Apply the steps of a selection to scored variants, joined by `row_id`, and write the ledger."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
-from hub_cards.errors import BadInputError
 from hub_cards.schema import COLUMNS_BY_NAME, SELECT_COLUMNS, VARIANTS, features
-from scoring.selection.base import Decision, Scores
+from scoring.selection.base import NOBODY
+from scoring.selection.steps import Step
+from scoring.selection.table import IFD, Rows, ScoreTable
 
-SCORES = ("ifd_ppl", "rifd_ppl")
 DECISION_FEATURES = features((COLUMNS_BY_NAME["row_id"], *SELECT_COLUMNS))
+ORIGINAL = VARIANTS[0]
 
 
-def select_rows(
-    variants: DatasetDict, strategy: Callable[[Mapping[str, Scores]], Decision]
-) -> tuple[DatasetDict, dict[str, Any]]:
-    """Decide every row and gather the winners.
+@dataclass
+class Decisions:
+    """What the steps have decided so far, for all N rows of the table.
 
-    Args:
-        variants: scored variants, each with `row_id` and the score columns; other keys are ignored.
+    Attributes:
+        alive_N: rows that no step has dropped.
+        variants_N: the place in `VARIANTS` of each row's variant, `NOBODY` where none won.
+        reasons_N, steps_N: why the row is kept or dropped, and the step that said so.
+        ranks_N, scores_N: of the last step that ranked the row; 0 and NaN where none did.
+    """
+
+    alive_N: np.ndarray
+    variants_N: np.ndarray
+    reasons_N: np.ndarray
+    steps_N: np.ndarray
+    ranks_N: np.ndarray
+    scores_N: np.ndarray
+
+    @classmethod
+    def before(cls, table: ScoreTable) -> Decisions:
+        """Before the first step: all rows, as they were before anybody rewrote them."""
+        size = len(table)
+        first = ORIGINAL if ORIGINAL in table.variants else table.variants[0]
+        return cls(
+            np.ones(size, dtype=bool),
+            np.full(size, VARIANTS.index(first)),
+            *(np.full(size, "", dtype=object) for _ in range(2)),
+            np.zeros(size, dtype=np.int64),
+            np.full(size, np.nan),
+        )
+
+    def table(self) -> pa.Table:
+        """The select columns."""
+        names = np.array([*VARIANTS, None], dtype=object)  # NOBODY is the last place
+        columns = {
+            "selected": self.alive_N,
+            "selected_variant": pa.array(names[self.variants_N], pa.string()),
+            "select_reason": pa.array(self.reasons_N, pa.string()),
+            "select_step": pa.array(self.steps_N, pa.string()),
+            "select_rank": pa.array(self.ranks_N, mask=self.ranks_N == 0),
+            "select_score": pa.array(self.scores_N, mask=np.isnan(self.scores_N)),
+        }
+        return pa.table(columns, schema=features(SELECT_COLUMNS).arrow_schema)
+
+
+def select_rows(table: ScoreTable, steps: Sequence[Step]) -> tuple[DatasetDict, dict[str, Any]]:
+    """Decide every row, step after step, and gather the winners.
 
     Returns:
         `selected`: the kept winners, whole rows with the select columns, in the order of the first variant;
-        `decisions`: one line a row with the outcome. And the counts, by reason and by the branch that won.
+        `decisions`, the ledger: one line a row with the outcome and the scores of all variants that it was decided by.
+        And the counts: by reason, by the branch that won, and of each step.
 
     Raises:
-        BadInputError: a variant lacks a score column, repeats a `row_id`, or the variants hold different rows.
+        BadInputError: a step lacks a column, or is asked for more rows than there are.
     """
-    names = [name for name in VARIANTS if name in variants]
-    scores = {name: _scores(variants[name], name) for name in names}
-    row_ids = variants[names[0]]["row_id"][:]
-    for name in names[1:]:
-        if scores[name].keys() != scores[names[0]].keys():
-            odd = min(scores[name].keys() ^ scores[names[0]].keys())
-            raise BadInputError(f"variants {names[0]} and {name} hold different rows: only one has row_id {odd}")
-    decisions = [strategy({name: scores[name][identity] for name in names}) for identity in row_ids]
-
-    table = {
-        "row_id": row_ids,
-        "selected": [decision.selected for decision in decisions],
-        "selected_variant": [decision.variant for decision in decisions],
-        "select_reason": [decision.reason for decision in decisions],
-    }
-    result = DatasetDict(
-        selected=_winners(variants, names, table),
-        decisions=Dataset.from_dict(table, features=DECISION_FEATURES),
-    )
-    return result, _counts(decisions)
+    decisions = Decisions.before(table)
+    flow = [_apply(step, table, decisions) for step in steps]
+    columns = decisions.table()
+    ledger = columns.add_column(0, "row_id", table.row_ids)
+    for name, values in score_columns(table, steps).items():
+        ledger = ledger.append_column(name, values)
+    result = DatasetDict(selected=_winners(table, decisions, columns), decisions=Dataset(ledger))
+    return result, {**_counts(decisions), "variants": list(table.variants), "steps": flow}
 
 
-def _scores(rows: Dataset, name: str) -> dict[str, Scores]:
-    missing = [column for column in ("row_id", *SCORES) if column not in rows.column_names]
-    if missing:
-        raise BadInputError(f"variant {name} has no column {', '.join(missing)}; run score first")
-    columns = {column: rows[column][:] for column in SCORES}
-    found = {
-        identity: {column: columns[column][position] for column in SCORES}
-        for position, identity in enumerate(rows["row_id"][:])
-    }
-    if len(found) != len(rows):
-        raise BadInputError(f"variant {name} repeats a row_id: {len(rows)} rows, {len(found)} different ids")
+def _apply(step: Step, table: ScoreTable, decisions: Decisions) -> dict[str, Any]:
+    """Put a step's outcome into `decisions`; return what its record should say."""
+    alive = np.flatnonzero(decisions.alive_N)
+    outcome = step.strategy.decide(Rows(table, alive, decisions.variants_N[alive]))
+    decisions.alive_N[alive] = outcome.kept_N
+    decisions.reasons_N[alive] = outcome.reasons_N
+    decisions.steps_N[alive] = step.name
+    if outcome.variants_N is not None:
+        decisions.variants_N[alive] = outcome.variants_N
+    if outcome.ranks_N is not None:
+        decisions.ranks_N[alive] = outcome.ranks_N
+        decisions.scores_N[alive] = outcome.scores_N
+    return {"step": step.name, "rows": len(alive), "kept": int(outcome.kept_N.sum()), **outcome.notes}
+
+
+def score_columns(table: ScoreTable, steps: Sequence[Step]) -> dict[str, pa.Array]:
+    """The scores by which the steps decide, of all variants, by `<column>_<variant>`; IFD where there is one."""
+    read = dict.fromkeys(column for step in steps for column in step.strategy.reads)
+    if table.has(IFD):
+        read[IFD] = None
+    found = {}
+    for column in read:
+        for variant in table.variants:
+            values = table.numbers(column, variant)
+            found[f"{column}_{variant}"] = pa.array(values, mask=np.isnan(values))
     return found
 
 
-def _winners(variants: DatasetDict, names: list[str], table: dict[str, list[Any]]) -> Dataset:
-    """The kept rows as whole rows of their winning variants, in the order of `table`."""
-    kept = [position for position, selected in enumerate(table["selected"]) if selected]
-    parts, order = [], []
-    for name in names:
-        position_of = {identity: position for position, identity in enumerate(variants[name]["row_id"][:])}
-        of_variant = [position for position in kept if table["selected_variant"][position] == name]
-        parts.append(variants[name].select([position_of[table["row_id"][position]] for position in of_variant]))
-        order += of_variant
-    gathered = concatenate_datasets(parts)
-    in_order = sorted(range(len(order)), key=order.__getitem__)
-    winners = gathered.select(in_order).flatten_indices()
-    for column in SELECT_COLUMNS:
-        winners = winners.add_column(
-            column.name, [table[column.name][position] for position in kept], feature=features((column,))[column.name]
-        )
-    return winners
+def _winners(table: ScoreTable, decisions: Decisions, columns: pa.Table) -> Dataset:
+    """The kept rows as whole rows of their winning variants, in the order of the table."""
+    parts, positions, places = [], [], []
+    offset = 0
+    for variant in table.variants:
+        part, order = table.parts[variant], table.order[variant]
+        mine = np.flatnonzero(decisions.alive_N & (decisions.variants_N == VARIANTS.index(variant)))
+        parts.append(_beside(part, columns if order is None else columns.take(pa.array(np.argsort(order)))))
+        positions.append(mine)
+        places.append(offset + (mine if order is None else order[mine]))
+        offset += len(part)
+    # Picked only when they are saved: all of them may be more than the memory holds.
+    return concatenate_datasets(parts).select(np.concatenate(places)[np.argsort(np.concatenate(positions))])
 
 
-def _counts(decisions: list[Decision]) -> dict[str, Any]:
-    branches: dict[str, dict[str, int]] = {}
-    for decision in decisions:
-        branch = branches.setdefault(decision.variant or "none", {"won": 0, "kept": 0})
-        branch["won"] += 1
-        branch["kept"] += decision.selected
-    ordered = {name: branches[name] for name in (*VARIANTS, "none") if name in branches}
-    reasons = Counter(decision.reason for decision in decisions)
+def _beside(rows: Dataset, columns: pa.Table) -> Dataset:
+    """Rows with these columns in place of their own ones of the same names."""
+    own = rows.remove_columns([name for name in columns.column_names if name in rows.column_names])
+    return concatenate_datasets([own, Dataset(columns)], axis=1)
+
+
+def _counts(decisions: Decisions) -> dict[str, Any]:
+    branches = {}
+    for number, name in [*enumerate(VARIANTS), (NOBODY, "none")]:
+        mine_N = decisions.variants_N == number
+        if mine_N.any():
+            branches[name] = {"won": int(mine_N.sum()), "kept": int((mine_N & decisions.alive_N).sum())}
     return {
-        "rows": len(decisions),
-        "selected": sum(decision.selected for decision in decisions),
-        "select_reason": dict(reasons.most_common()),
-        "branches": ordered,
+        "rows": len(decisions.alive_N),
+        "selected": int(decisions.alive_N.sum()),
+        "select_reason": dict(Counter(decisions.reasons_N.tolist()).most_common()),
+        "branches": branches,
     }

@@ -2,73 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from scoring.selection.base import Decision, Scores
+import numpy as np
 
-KEPT = "kept"
+from scoring.selection.base import KEPT, NOBODY, UNSCORED, Outcome, place, reasons_of
+from scoring.selection.table import Rows
+
 ONLY_SCORED = "only_scored"
 IFD_NOT_BELOW_1 = "ifd_not_below_1"
 RIFD_NOT_BELOW_1 = "rifd_not_below_1"
 WINNER_UNSCORED = "winner_unscored"
 RESPONSE_NOT_REFLECTED = "response_not_reflected"
-UNSCORED = "unscored"
-# For each reason its meaning, in the order in which a row meets them.
-REASONS = {
-    UNSCORED: "neither side of a comparison has a number",
-    WINNER_UNSCORED: "the winner lacks a number that the gate needs",
-    IFD_NOT_BELOW_1: "the winner's IFD is 1 or more: the instruction does not help the response",
-    RIFD_NOT_BELOW_1: "the winner's r-IFD is 1 or more: the response does not point to its instruction",
-    RESPONSE_NOT_REFLECTED: "a pair with its old response won, and only reflected responses are kept",
-    ONLY_SCORED: "kept; one side of a comparison had no number",
-    KEPT: "kept",
-}
-RESPONSE_REFLECTED = ("reflect_response", "reflect_both")
+ORIGINAL, INSTRUCTION, RESPONSE, BOTH = map(
+    place, ("original", "reflect_instruction", "reflect_response", "reflect_both")
+)
 
 
-def select_selective(variants: Mapping[str, Scores], require_reflected_response: bool = True) -> Decision:
-    """Decide one row.
+@dataclass(frozen=True)
+class Selective:
+    """The student's choice.
 
     1. The reflected instruction goes on if it is the more difficult one: its IFD is above the original's.
     2. The reflected response of that instruction goes on if its instruction is easier to tell from it: its r-IFD is
        below that of the pair with the old response.
     3. The winner stays if its IFD and r-IFD are below 1.
 
-    Args:
-        variants: for each variant that the row has, its `ifd_ppl` and `rifd_ppl`, null where unscored.
-        require_reflected_response: drop winners whose response was not reflected, as the published sets do.
+    Where only one side of a comparison has a number, that side goes on; a tie keeps the old one; a variant that was
+    never made takes no part.
     """
-    question, alone_1 = _better(variants, "original", "reflect_instruction", "ifd_ppl", larger_wins=True)
-    if question is None:
-        return Decision(False, None, UNSCORED)
-    reflected = "reflect_both" if question == "reflect_instruction" else "reflect_response"
-    winner, alone_2 = _better(variants, question, reflected, "rifd_ppl", larger_wins=False)
-    if winner is None:
-        return Decision(False, None, UNSCORED)
 
-    ifd, rifd = variants[winner]["ifd_ppl"], variants[winner]["rifd_ppl"]
-    if ifd is None or rifd is None:
-        return Decision(False, winner, WINNER_UNSCORED)
-    if not ifd < 1:
-        return Decision(False, winner, IFD_NOT_BELOW_1)
-    if not rifd < 1:
-        return Decision(False, winner, RIFD_NOT_BELOW_1)
-    if require_reflected_response and winner not in RESPONSE_REFLECTED:
-        return Decision(False, winner, RESPONSE_NOT_REFLECTED)
-    return Decision(True, winner, ONLY_SCORED if alone_1 or alone_2 else KEPT)
+    require_reflected_response: bool = field(
+        default=True, metadata={"help": "keep only winners whose response was reflected, as the published sets do"}
+    )
+    # In the order in which a row meets them.
+    reasons: ClassVar[dict[str, str]] = {
+        UNSCORED: "neither side of a comparison has a number",
+        WINNER_UNSCORED: "the winner lacks a number that the gate needs",
+        IFD_NOT_BELOW_1: "the winner's IFD is 1 or more: the instruction does not help the response",
+        RIFD_NOT_BELOW_1: "the winner's r-IFD is 1 or more: the response does not point to its instruction",
+        RESPONSE_NOT_REFLECTED: "a pair with its old response won, and only reflected responses are kept",
+        ONLY_SCORED: "kept; one side of a comparison had no number",
+        KEPT: "kept",
+    }
+    reads: ClassVar[tuple[str, ...]] = ("ifd_ppl", "rifd_ppl")
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def decide(self, rows: Rows) -> Outcome:
+        """See `Strategy`."""
+        made = [place(name) for name in rows.table.variants]
+        ifd_VN, rifd_VN = (rows.all_numbers(column) for column in self.reads)
+        one, other = (np.full(len(rows), number if number in made else NOBODY) for number in (ORIGINAL, INSTRUCTION))
+        questions_N, alone_1 = _better(one, other, ifd_VN, larger_wins=True)
+
+        reflected_N = np.where(questions_N == INSTRUCTION, BOTH, RESPONSE)
+        reflected_N[~np.isin(reflected_N, made)] = NOBODY
+        winners_N, alone_2 = _better(questions_N, reflected_N, rifd_VN, larger_wins=False)
+        winners_N[questions_N == NOBODY] = NOBODY
+
+        ifd_N, rifd_N = _values(ifd_VN, winners_N), _values(rifd_VN, winners_N)
+        old_response_N = ~np.isin(winners_N, (RESPONSE, BOTH))
+        out = (
+            (UNSCORED, winners_N == NOBODY),
+            (WINNER_UNSCORED, np.isnan(ifd_N) | np.isnan(rifd_N)),
+            (IFD_NOT_BELOW_1, ~(ifd_N < 1)),
+            (RIFD_NOT_BELOW_1, ~(rifd_N < 1)),
+            (RESPONSE_NOT_REFLECTED, old_response_N & self.require_reflected_response),
+        )
+        reasons_N = reasons_of(len(rows))
+        reasons_N[alone_1 | alone_2] = ONLY_SCORED
+        for reason, mask_N in reversed(out):
+            reasons_N[mask_N] = reason
+        return Outcome(reasons_N, ~np.any([mask_N for _, mask_N in out], axis=0), winners_N)
+
+
+def _values(values_VN: np.ndarray, variants_N: np.ndarray) -> np.ndarray:
+    """Of each row the value of one variant; NaN for nobody."""
+    return np.where(variants_N == NOBODY, np.nan, values_VN[variants_N, np.arange(len(variants_N))])
 
 
 def _better(
-    variants: Mapping[str, Scores], old: str, new: str, score: str, larger_wins: bool
-) -> tuple[str | None, bool]:
-    """The winner of a comparison, and whether it won because the other side has no number.
-
-    A tie keeps the old one; a variant that was never made takes no part.
-    """
-    made = [name for name in (old, new) if name in variants]
-    scored = [name for name in made if variants[name][score] is not None]
-    if len(scored) < 2:
-        return (scored[0] if scored else None), bool(scored) and len(made) == 2
-    before, after = variants[old][score], variants[new][score]
-    new_wins = after > before if larger_wins else after < before
-    return (new if new_wins else old), False
+    old_N: np.ndarray, new_N: np.ndarray, scores_VN: np.ndarray, larger_wins: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The winners of a comparison, and where one won because the other side has no number."""
+    before_N, after_N = _values(scores_VN, old_N), _values(scores_VN, new_N)
+    has_old, has_new = ~np.isnan(before_N), ~np.isnan(after_N)
+    new_wins = after_N > before_N if larger_wins else after_N < before_N
+    winners_N = np.where(has_new & (new_wins | ~has_old), new_N, np.where(has_old, old_N, NOBODY))
+    return winners_N, (has_old ^ has_new) & (old_N != NOBODY) & (new_N != NOBODY)
