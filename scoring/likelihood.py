@@ -7,8 +7,9 @@ see its own path, `scoring.heads` makes logits at target positions only.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ USABLE_MEMORY = 0.7  # of what is free, to leave room for fragmentation
 # How far losses may lie from those of one text at a time before a run is stopped, relative.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
 HALF_TOLERANCE = 3e-2
+
+_Measure = Callable[[Batch], torch.Tensor]  # a row of values for each of a batch's N predictions
 
 
 class LikelihoodEngine:
@@ -77,6 +80,37 @@ class LikelihoodEngine:
             BadInputError: a token id is beyond the model's embeddings.
             StoppedError: a single text does not fit into the memory.
         """
+        losses_of = self._measure(spans, plan, self._losses)
+        nothing = np.empty(0, dtype=np.float32)
+        return [losses_of.get(span, nothing) for span in spans]
+
+    def next_token_probabilities(
+        self, spans: Sequence[TargetSpan], token_ids: Sequence[int], plan: Sequence[Batch] | None = None
+    ) -> np.ndarray:
+        """Probability of some tokens as the next one after each text, by the softmax over the whole vocabulary.
+
+        Args:
+            spans: texts whose last token is their only target. It stands for what comes next and is not looked at.
+            token_ids: K tokens.
+            plan: what `plan` returned for these spans.
+
+        Returns:
+            float64 of shape N, K. NaN for a text without tokens, and where the model gives NaN.
+
+        Raises:
+            BadInputError: a token id is beyond the model's embeddings.
+            StoppedError: a single text does not fit into the memory.
+        """
+        self._check_highest(max(token_ids))
+        losses_of = self._measure(spans, plan, lambda batch: self._losses_of_each(batch, token_ids))
+        nothing = np.full((1, len(token_ids)), np.nan)
+        losses_NK = np.array([losses_of.get(span, nothing)[-1] for span in spans], dtype=np.float64)
+        return np.exp(-losses_NK.reshape(len(spans), len(token_ids)))
+
+    def _measure(
+        self, spans: Sequence[TargetSpan], plan: Sequence[Batch] | None, measure: _Measure
+    ) -> dict[TargetSpan, np.ndarray]:
+        """What `measure` finds for the predictions of every span that has any; batches shrink as the memory asks."""
         batches = list(self.plan(spans) if plan is None else plan)[::-1]
         self._check_ids(batches)
         found: list[tuple[Batch, torch.Tensor]] = []
@@ -84,29 +118,27 @@ class LikelihoodEngine:
             while batches:
                 batch = batches.pop()
                 try:
-                    found.append((batch, self._losses(batch)))
+                    found.append((batch, measure(batch)))
                 except RuntimeError as error:  # torch.OutOfMemoryError is one
                     if not is_out_of_memory(error):
                         raise
                     batches += self._smaller(batch)[::-1]
             # Only now: every copy to the CPU waits for the device.
-            losses_of = {
-                span: self._own_losses(span, losses[pick], batch)
-                for batch, losses in ((batch, losses_N.cpu().numpy()) for batch, losses_N in found)
+            return {
+                span: self._own(span, values[pick], batch, measure)
+                for batch, values in ((batch, values_N.cpu().numpy()) for batch, values_N in found)
                 for span, pick in zip(batch.spans, batch.picks, strict=True)
             }
-        nothing = np.empty(0, dtype=np.float32)
-        return [losses_of.get(span, nothing) for span in spans]
 
-    def _own_losses(self, span: TargetSpan, losses: np.ndarray, batch: Batch) -> np.ndarray:
-        """The losses of one span; NaN or infinity of another text that shares a prefix with it does not reach them.
+    def _own(self, span: TargetSpan, values: np.ndarray, batch: Batch, measure: _Measure) -> np.ndarray:
+        """The values of one span; NaN or infinity of another text that shares a prefix with it does not reach them.
 
         A masked key still enters the attention as 0 times its value, which is NaN where that is not finite.
         """
-        if np.isfinite(losses).all() or len(batch.spans) == 1:
-            return losses
+        if np.isfinite(values).all() or len(batch.spans) == 1:
+            return values
         (alone,) = self.plan([span])
-        return self._losses(alone).cpu().numpy()[alone.picks[0]]
+        return measure(alone).cpu().numpy()[alone.picks[0]]
 
     def check(self, spans: Sequence[TargetSpan]) -> float:
         """Compare with the plainest way there is: one text at a time, full logits, the model's own attention.
@@ -151,6 +183,17 @@ class LikelihoodEngine:
         self.tokens_run += batch.ids_BT.size
         self.tokens_scored += len(targets_N)
         return losses_N
+
+    def _losses_of_each(self, batch: Batch, token_ids: Sequence[int]) -> torch.Tensor:
+        """The losses of K tokens where a batch predicts one, of shape N, K, on the device.
+
+        A place's logits are made K times over: with one place a text that is little beside the text itself.
+        """
+        size, count = len(batch.predictors_N), len(token_ids)
+        each = replace(
+            batch, predictors_N=batch.predictors_N.repeat(count), targets_N=np.tile(np.array(token_ids), size)
+        )
+        return self._losses(each).view(size, count)
 
     def _states(self, batch: Batch, longest: int = 0) -> torch.Tensor:
         """What the head needs of every token of a batch; `longest` may claim longer texts than there are."""
@@ -226,11 +269,13 @@ class LikelihoodEngine:
         self.token_losses([TargetSpan(tuple(ids), 1, truncated=False) for ids in texts.tolist()])
 
     def _check_ids(self, batches: Sequence[Batch]) -> None:
+        self._check_highest(max((max(batch.ids_BT.max(), batch.targets_N.max()) for batch in batches), default=0))
+
+    def _check_highest(self, token_id: int) -> None:
         n_embeddings = _n_embeddings(self.model)
-        highest = max((max(batch.ids_BT.max(), batch.targets_N.max()) for batch in batches), default=0)
-        if highest >= n_embeddings:
+        if token_id >= n_embeddings:
             raise BadInputError(
-                f"the tokenizer gives the token id {highest}, the model has only {n_embeddings} embeddings: "
+                f"the tokenizer gives the token id {token_id}, the model has only {n_embeddings} embeddings: "
                 "--model_name_or_path holds a tokenizer and a model that do not belong together"
             )
 

@@ -146,6 +146,115 @@ class TestLosses:
         assert engine.check([span(range(64)), span(range(30))]) < 1e-5
 
 
+TOKENS = [3, 0, 599, 7, 41]
+
+
+@torch.no_grad()
+def probabilities_alone(model, text: TargetSpan) -> np.ndarray:
+    """One text, full logits, the softmax in float64."""
+    logits = model(input_ids=torch.tensor([text.ids[:-1]]), use_cache=False).logits[0, -1].double()
+    return logits.softmax(-1)[TOKENS].numpy()
+
+
+class TestNextTokenProbabilities:
+    @pytest.fixture(scope="class")
+    def texts(self, spans) -> list[TargetSpan]:
+        """The same texts with their last token for a target, whichever it is."""
+        return [span((*text.ids, 0), len(text.ids)) for text in spans]
+
+    @pytest.mark.parametrize(
+        ("kind", "pack"),
+        [
+            *((kind, pack) for kind in ("llama", "gpt2", "no-body", "cohere") for pack in (True, False)),
+            *((kind, False) for kind in ("gemma2", "gptj", "mistral-narrow", "mamba")),
+        ],
+    )
+    def test_are_those_of_a_text_alone(self, kind, pack, model_of, texts):
+        model = model_of(kind)
+        wanted = np.array([probabilities_alone(model, text) for text in texts])
+        engine = engine_of(model, pack=pack)
+        assert engine.is_packed == pack
+        for max_batch_tokens in (1, 64, 100_000):
+            engine.max_batch_tokens = max_batch_tokens
+            found = engine.next_token_probabilities(texts, TOKENS)
+            assert found.dtype == np.float64 and found.shape == (len(texts), 5)
+            np.testing.assert_allclose(found, wanted, rtol=3e-5, atol=1e-9)
+
+    def test_all_of_the_vocabulary_are_one(self, engine, texts):
+        found = engine.next_token_probabilities(texts[:3], range(600))
+        np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+
+    def test_order_neighbours_and_last_tokens_do_not_matter(self, engine, texts):
+        wanted = engine.next_token_probabilities(texts, TOKENS)
+        others = [span((*text.ids[:-1], 5), text.start) for text in texts[::-1]]
+        np.testing.assert_allclose(engine.next_token_probabilities(others, TOKENS)[::-1], wanted, rtol=3e-5)
+        alone = [engine.next_token_probabilities([text], TOKENS[::-1])[0, ::-1] for text in texts]
+        np.testing.assert_allclose(alone, wanted, rtol=3e-5)
+
+    def test_a_plan_made_before_gives_the_same(self, engine, texts):
+        found = engine.next_token_probabilities(texts, TOKENS, engine.plan(texts))
+        assert np.array_equal(found, engine.next_token_probabilities(texts, TOKENS))
+
+    def test_common_beginnings_go_through_the_model_once(self, engine):
+        texts = [span([*range(100, 140), number, 0], 41) for number in range(3)]
+        engine.next_token_probabilities(texts, TOKENS)
+        assert engine.tokens_run == (43 if engine.is_packed else 123)
+        assert engine.tokens_scored == 3 * 5  # the logits of no other place
+
+    def test_no_text_no_number(self, engine, texts):
+        found = engine.next_token_probabilities([span([0], 0), texts[0], span([], 0)], TOKENS)
+        assert np.isnan(found[[0, 2]]).all() and np.isfinite(found[1]).all()
+        assert engine.next_token_probabilities([], TOKENS).shape == (0, 5)
+
+    def test_nan_stays_with_the_texts_it_belongs_to(self, make_model):
+        model = make_model("llama")
+        engine = engine_of(model)
+        with torch.no_grad():
+            model.model.embed_tokens.weight[7] = torch.nan
+        beginning = list(range(100, 120))
+        texts = [span([*beginning, 1, 2, 0], 22), span([*beginning, 7, 0], 21), span([*beginning, 3, 0], 21)]
+        found = engine.next_token_probabilities(texts, TOKENS)
+        wanted = [probabilities_alone(model, text) for text in texts]
+        assert np.isnan(found[1]).all() and np.isfinite(found[[0, 2]]).all()
+        np.testing.assert_allclose(found[[0, 2]], [wanted[0], wanted[2]], rtol=3e-5)
+
+    def test_where_a_batch_has_nan_each_text_is_asked_alone(self, engine, texts, monkeypatch):
+        """As with a kernel that multiplies what it masks by 0."""
+        wanted, own = engine.next_token_probabilities(texts, TOKENS), engine._losses_of_each
+
+        def leaking(batch, token_ids):
+            return own(batch, token_ids) * (torch.nan if len(batch.spans) > 1 else 1)
+
+        monkeypatch.setattr(engine, "_losses_of_each", leaking)
+        np.testing.assert_allclose(engine.next_token_probabilities(texts, TOKENS), wanted, rtol=3e-5)
+
+    def test_a_token_that_is_ruled_out_has_none(self, make_model, texts):
+        model = make_model("gptj")  # its head has a bias
+        with torch.no_grad():
+            model.lm_head.bias[7] = float("-inf")
+        found = engine_of(model).next_token_probabilities(texts[:4], TOKENS)
+        assert (found[:, 3] == 0).all() and (np.delete(found, 3, axis=1) > 0).all()
+
+    def test_a_token_beyond_the_embeddings_is_refused(self, engine, texts):
+        with pytest.raises(BadInputError, match="token id 600, the model has only 600 embeddings"):
+            engine.next_token_probabilities(texts, [1, 600])
+
+    @pytest.mark.parametrize("pack", [True, False])
+    def test_batches_shrink_when_memory_runs_out(self, make_model, model_of, texts, pack):
+        model = make_model("llama")
+        engine = engine_of(model, 100_000, pack)
+
+        def refuse(_module, _inputs, named):
+            if named["input_ids"].numel() > 130:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        model.base_model.register_forward_pre_hook(refuse, with_kwargs=True)
+        found = engine.next_token_probabilities(texts, TOKENS)
+        wanted = [probabilities_alone(model_of("llama"), text) for text in texts]
+        np.testing.assert_allclose(found, wanted, rtol=3e-5, atol=1e-9)
+        assert engine.max_batch_tokens <= 130
+
+
 class Leaking(RunKernel):
     """Tokens see all that precede them in the pack, their neighbours' too."""
 
