@@ -1,6 +1,9 @@
-"""The tables that the cards and the summary of a run share, taken from step records alone."""
+"""The tables that the cards, the summary of a run and the reports share, taken from step records alone."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from hub_cards.provenance import StepRecord
 from hub_cards.schema import VARIANTS
@@ -12,20 +15,51 @@ STATISTICS = {
     "instruction_ppl": "instruction ppl",
     "response_ppl": "response ppl",
     "response_ppl_given_instruction": "response ppl, given instruction",
+    "coherence": "coherence (cosine)",
     "ifd_ppl": "IFD",
     "rifd_ppl": "r-IFD",
 }
+# One statistic of one group of rows: `n`, `mean`, `q1`, `median`, `q3`.
+Described = Mapping[str, Any]
 Table = list[list[str]]
 
 
 def statistics_table(score: StepRecord) -> Table:
-    """Header and one line a statistic, one column a variant; a dash where no row has the number."""
+    """Header and one line a statistic, one column a variant, means; a dash where no row of the variant has a number."""
     statistics = score.counts["statistics"]
-    names = [name for name in VARIANTS if name in statistics]
-    return [
-        ["mean over the rows", *names],
-        *([label, *(_number(statistics[name][key]) for name in names)] for key, label in STATISTICS.items()),
+    return means_table({name: statistics[name] for name in VARIANTS if name in statistics}, STATISTICS)
+
+
+def means_table(groups: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str]) -> Table:
+    """Header and one line a statistic, one column a group of rows; statistics that no group has are left out."""
+    return _table("mean over the rows", groups, labels, lambda entry: number_text(_mean(entry)))
+
+
+def quartiles_table(groups: Mapping[str, Mapping[str, Described]], labels: Mapping[str, str]) -> Table:
+    """The same with medians and, in brackets, the quartiles around them."""
+    return _table("median [q1, q3]", groups, labels, _quartiles)
+
+
+def _table(
+    title: str, groups: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str], cell: Callable[[Any], str]
+) -> Table:
+    lines = [
+        [label, *(cell(statistics.get(key)) for statistics in groups.values())]
+        for key, label in labels.items()
+        if any(_mean(statistics.get(key)) is not None for statistics in groups.values())
     ]
+    return [[title, *groups], *lines]
+
+
+def _mean(entry: Described | float | None) -> float | None:
+    """The mean; records of before the quartiles hold it alone."""
+    return entry["mean"] if isinstance(entry, Mapping) else entry
+
+
+def _quartiles(entry: Described | None) -> str:
+    if entry is None or entry["median"] is None:
+        return number_text(None)
+    return f"{number_text(entry['median'])} [{number_text(entry['q1'])}, {number_text(entry['q3'])}]"
 
 
 def status_table(record: StepRecord, column: str, label: str) -> Table:
@@ -88,7 +122,48 @@ def reason_table(select: StepRecord) -> Table:
     return [["reason", "rows"], *([reason, str(count)] for reason, count in select.counts["select_reason"].items())]
 
 
-def _number(value: float | None) -> str:
+def strategy_line(select: StepRecord) -> str:
+    """The steps of a selection and their options: `superfilter (fraction 0.2), then facility_location (count 5)`."""
+    return ", then ".join(_step_text(step) for step in select.config["strategy"])
+
+
+def _step_text(step: Mapping[str, Any]) -> str:
+    options = ", ".join(f"{key} {_option(value)}" for key, value in step.items() if key != "name" and value is not None)
+    return f"{step['name']} ({options})" if options else step["name"]
+
+
+def _option(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def steps_table(select: StepRecord) -> Table:
+    """Header and one line a step of a selection: the rows it was given and kept, and what else it has to say."""
+    return [
+        ["step", "rows", "kept", "notes"],
+        *([step["step"], str(step["rows"]), str(step["kept"]), _notes(step)] for step in select.counts["steps"]),
+    ]
+
+
+def _notes(step: Mapping[str, Any]) -> str:
+    own = {key: value for key, value in step.items() if key not in ("step", "rows", "kept")}
+    return ", ".join(
+        f"{key} {value:,.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in own.items()
+    )
+
+
+def missing_line(score: StepRecord) -> str:
+    """How many rows have no number in a column that has no status of its own; empty where all have one."""
+    rows = sum(statistics["rows"] for statistics in score.counts["statistics"].values())
+    parts = [
+        f"`{column}` is null in {missing:,}"
+        for column, by_variant in score.counts.get("missing", {}).items()
+        if (missing := sum(by_variant.values()))
+    ]
+    return f"Of {rows:,} rows, all variants counted, {', '.join(parts)}." if parts else ""
+
+
+def number_text(value: float | None) -> str:
+    """A number as the tables show it; a dash where there is none."""
     if value is None:
         return "–"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"

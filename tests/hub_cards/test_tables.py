@@ -8,6 +8,8 @@ from hub_cards.tables import (
     as_markdown,
     as_text,
     branch_table,
+    means_table,
+    quartiles_table,
     reason_table,
     span_line,
     statistics_table,
@@ -27,6 +29,49 @@ def test_statistics_have_a_column_a_variant_and_a_dash_for_what_is_missing(linea
         ["IFD", "–", "0.500"],
         ["r-IFD", "–", "1.000"],
     ]
+
+
+def described(mean: float | None) -> dict:
+    """A statistic with a wider spread to the right."""
+    found = dict.fromkeys(("mean", "q1", "median", "q3"))
+    return found if mean is None else {"mean": mean, "q1": mean / 2, "median": mean, "q3": mean * 100}
+
+
+GROUPS = {
+    "original": {"rows": 4, "coherence": described(None), "ifd_ppl": described(0.5)},
+    "selected": {"rows": 2, "coherence": described(None), "ifd_ppl": described(None)},
+}
+LABELS = {"coherence": "coherence", "ifd_ppl": "IFD", "rifd_ppl": "r-IFD"}
+
+
+class TestDescribedGroups:
+    def test_means_leave_out_what_no_group_has(self):
+        assert means_table(GROUPS, LABELS) == [
+            ["mean over the rows", "original", "selected"],
+            ["IFD", "0.500", "–"],
+        ]
+
+    def test_quartiles_stand_around_the_median(self):
+        assert quartiles_table(GROUPS, LABELS) == [
+            ["median [q1, q3]", "original", "selected"],
+            ["IFD", "0.500 [0.250, 50.0]", "–"],
+        ]
+
+    def test_a_statistic_that_one_group_lacks_is_a_dash(self):
+        groups = {"original": {}, "selected": {"rifd_ppl": described(2.0)}}
+        assert means_table(groups, LABELS)[1:] == [["r-IFD", "–", "2.000"]]
+        assert quartiles_table(groups, LABELS)[1:] == [["r-IFD", "–", "2.000 [1.000, 200.0]"]]
+
+    def test_record_with_quartiles_shows_the_means_of_the_papers_table(self, lineage):
+        statistics = {
+            "reflect_response": {"rows": 1, "coherence": described(0.25), "ifd_ppl": described(0.75)},
+            "original": {"rows": 1, "coherence": described(0.5), "instruction_ppl_given_response": described(9.0)},
+        }
+        assert statistics_table(replace(lineage[1], counts={"statistics": statistics})) == [
+            ["mean over the rows", "original", "reflect_response"],
+            ["coherence (cosine)", "0.500", "0.250"],
+            ["IFD", "–", "0.750"],
+        ]
 
 
 def test_statuses_have_a_line_a_variant_and_a_zero_for_what_did_not_occur(lineage):
