@@ -98,13 +98,17 @@ SELECTIT_COLUMNS = (
     ),
 )
 EMBEDDING_COLUMNS = (
-    Column("embedding", "list<float32>", "", "sentence embedding of instruction, input and output, of length 1"),
+    Column(
+        "embedding", "list<float32>", "component", "sentence embedding of instruction, input and output, of length 1"
+    ),
 )
 COHERENCE_COLUMNS = (
     Column("coherence", "float64", "cosine", "similarity of the sentence embeddings of instruction and output", V1),
 )
 PROMPT_EMBEDDING_COLUMNS = (
-    Column("prompt_embedding", "list<float32>", "", "the student's mean last hidden state over the prompt", CHERRY),
+    Column(
+        "prompt_embedding", "list<float32>", "component", "the student's mean last hidden state over the prompt", CHERRY
+    ),
     Column("loss_prompt", "float64", "nats per target token", "mean negative log-likelihood of the prompt", CHERRY),
     Column("ppl_prompt", "float64", "perplexity", "exp(loss_prompt): perplexity of the prompt", CHERRY),
 )
@@ -113,8 +117,10 @@ SELECT_COLUMNS = (
     Column("selected_variant", "string", "", "the variant that won the row's comparisons, kept or not", V2),
     Column("select_reason", "string", "", "why the row was kept or dropped"),
     Column("select_step", "string", "", "the step of the selection that dropped the row, or the last one"),
-    Column("select_rank", "int64", "", "place among the rows that were ranked, 1 the best; null where none was given"),
-    Column("select_score", "float64", "", "what the row was ranked by; null where nothing was"),
+    Column(
+        "select_rank", "int64", "place", "place among the rows that were ranked, 1 the best; null where none was given"
+    ),
+    Column("select_score", "float64", "as the step's", "what the row was ranked by; null where nothing was"),
 )
 TRAIN_COLUMNS = (
     Column("prompt", "string", "", "the instruction in the prompt template, as TRL's SFTTrainer takes it"),

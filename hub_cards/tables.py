@@ -136,6 +136,16 @@ def _option(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def settings_line(record: StepRecord) -> str:
+    """What was set for a step, in one line: ``template `vicuna`, max_length `512` ``."""
+    settings = {key: value for key, value in record.config.items() if value is not None}
+    if record.step == "select":
+        settings["strategy"] = strategy_line(record)
+    return ", ".join(
+        f"{key} `{', '.join(value) if isinstance(value, list) else value}`" for key, value in settings.items()
+    )
+
+
 def steps_table(select: StepRecord) -> Table:
     """Header and one line a step of a selection: the rows it was given and kept, and what else it has to say."""
     return [

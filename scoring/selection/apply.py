@@ -108,7 +108,7 @@ def score_columns(table: ScoreTable, steps: Sequence[Step]) -> dict[str, pa.Arra
         read[IFD] = None
     found = {}
     for column in read:
-        for variant in table.variants:
+        for variant in (name for name in table.variants if column in table.parts[name].column_names):
             values = table.numbers(column, variant)
             found[f"{column}_{variant}"] = pa.array(values, mask=np.isnan(values))
     return found

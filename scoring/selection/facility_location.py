@@ -36,6 +36,8 @@ class FacilityLocation(Share):
         from scoring.selection.coverage import pick_by_coverage
 
         vectors_MD, has_N = rows.vectors(EMBEDDING)
+        has_direction_M = vectors_MD.any(axis=1)  # a vector of zeros has none
+        vectors_MD, has_N[has_N] = vectors_MD[has_direction_M], has_direction_M
         scored_N = has_N & ~rows.unscored()
         vectors_MD, left = vectors_MD[scored_N[has_N]], np.flatnonzero(scored_N)
         by_id = np.argsort(rows.ids[left])  # so that of equal rows the one with the smallest id is picked

@@ -45,7 +45,8 @@ def replay(
         }
         parts[name] = ledger.select_columns(["row_id", *scores]).rename_columns(scores)
         if rows is not None and needed:
-            others = _in_order_of(ledger, rows[name].select_columns(["row_id", *needed]), name)
+            others = [column for column in needed if column not in parts[name].column_names]
+            others = _in_order_of(ledger, rows[name].select_columns(["row_id", *others]), name)
             parts[name] = concatenate_datasets([parts[name], others], axis=1)
     again = select_rows(ScoreTable(DatasetDict(parts), load_selection), steps)[0]["decisions"]
     before, after = (part.select_columns(DECISION_COLUMNS).with_format("arrow")[:] for part in (ledger, again))

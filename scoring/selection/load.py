@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets import DatasetDict
@@ -17,7 +17,7 @@ from scoring.selection.table import IFD
 
 
 def load_scored(config: SelectConfig, steps: Sequence[Step]) -> tuple[DatasetDict, dict[str, Any]]:
-    """The variants with the columns that the steps read, and what the record should say of how they were joined.
+    """The variants with the columns that the steps read, and by variant how statistics were joined to them, if any.
 
     Raises:
         BadInputError: the data or the statistics cannot be read, or do not belong together.
@@ -27,12 +27,23 @@ def load_scored(config: SelectConfig, steps: Sequence[Step]) -> tuple[DatasetDic
         return load_variants(config), {}
     # All of the data first: statistics without ids are joined to all of it, and `limit` takes of what was joined.
     read = dict.fromkeys(column for step in steps for column in (*step.strategy.reads, *step.strategy.needs))
-    variants, notes = add_statistics(load_variants(config.without_limit()), statistics, [*read, IFD])
+    variants, joined = add_statistics(load_variants(config.without_limit()), statistics, [*read, IFD], config.source())
     if config.limit is not None:
         variants = DatasetDict(
             {name: rows.select(range(min(config.limit, len(rows)))) for name, rows in variants.items()}
         )
-    return variants, {"statistics": notes}
+    return variants, joined
+
+
+def joined_lines(joined: Mapping[str, Any]) -> list[str]:
+    """How statistics were joined, and what is odd about them, a line each."""
+    lines = []
+    for variant, notes in joined.items():
+        without = notes.get("rows_without_statistics", 0)
+        missing = f", {without:,} of them without statistics" if without else ""
+        lines.append(f"statistics of {variant}: joined by {notes['aligned_by']}, {notes['rows']:,} rows{missing}")
+        lines += [f"warning: {warning}" for warning in notes["warnings"]]
+    return lines
 
 
 def settings_of(record: StepRecord) -> SelectConfig:

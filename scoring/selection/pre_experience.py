@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from hub_cards.errors import BadInputError
 from scoring.selection.base import KEPT, UNSCORED, Outcome, reasons_of
 from scoring.selection.table import Rows
 
@@ -29,6 +30,15 @@ class PreExperience:
     }
     reads: ClassVar[tuple[str, ...]] = ("ppl_prompt",)
     needs: ClassVar[tuple[str, ...]] = ("prompt_embedding",)
+
+    def __post_init__(self) -> None:
+        for name in ("clusters", "per_cluster"):
+            if getattr(self, name) < 1:
+                raise BadInputError(f"strategy pre_experience: {name} {getattr(self, name)}: must be at least 1")
+        if not 0 <= self.low <= self.high <= 100:
+            raise BadInputError(
+                f"strategy pre_experience: low {self.low:g}, high {self.high:g}: must be percentiles, low not above"
+            )
 
     def decide(self, rows: Rows) -> Outcome:
         """See `Strategy`."""

@@ -88,8 +88,8 @@ class LengthMatchedRandom:
 
 
 def length_bins(lengths: np.ndarray) -> list[tuple[float, float, int]]:
-    """Lower bound, upper bound (not in it) and rows of each bin; the outer ones are open."""
-    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, LENGTH_BINS + 1)[1:-1]))
-    bounds = [0.0, *edges, np.inf]
+    """Lower bound, upper bound (not in it) and rows of each bin, from the shortest to the longest."""
+    edges = np.quantile(lengths, np.linspace(0, 1, LENGTH_BINS + 1)[:-1])
+    bounds = [*np.unique(edges), float(lengths.max() + 1)]
     counts, _ = np.histogram(lengths, bins=bounds)
     return [(low, high, int(count)) for low, high, count in zip(bounds[:-1], bounds[1:], counts, strict=True) if count]

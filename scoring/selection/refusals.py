@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from scoring.selection.base import KEPT, UNSCORED, Outcome, reasons_of
@@ -34,26 +35,27 @@ class Refusals:
 
     def decide(self, rows: Rows) -> Outcome:
         """See `Strategy`."""
-        reasons_N = reasons_of(len(rows))
-        for row, response in enumerate(rows.texts("output")):
-            reasons_N[row] = refusal_of(response) or KEPT
+        reasons_N = refusals_of(rows.column("output"))
         reasons_N[rows.unscored()] = UNSCORED
         return Outcome(reasons_N, np.asarray(reasons_N == KEPT, dtype=bool))
 
 
-def refusal_of(response: str) -> str | None:
-    """`refusal` or `speaks_as_ai` where a response is one, else None."""
-    refuses, speaks_as_ai = _patterns()
-    if refuses.match(response):
-        return REFUSAL
-    return SPEAKS_AS_AI if speaks_as_ai.search(response) else None
+def refusals_of(responses: pa.Array) -> np.ndarray:
+    """`refusal`, `speaks_as_ai` or `kept` for each response; a null is an empty one."""
+    responses = pc.fill_null(pc.cast(responses, pa.string()), "")
+    reasons_N = reasons_of(len(responses))
+    for reason, pattern in zip((SPEAKS_AS_AI, REFUSAL), _patterns(), strict=True):
+        found = pc.match_substring_regex(responses, pattern, ignore_case=True)
+        reasons_N[found.to_numpy(zero_copy_only=False)] = reason
+    return reasons_N
 
 
 @cache
-def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+def _patterns() -> tuple[str, str]:
+    """Of what speaks as a model, and of what refuses: after quotation marks and the like, at the very beginning."""
     known = yaml.safe_load(PATTERNS.read_text(encoding="utf-8"))
-    refuses, speaks_as_ai = (
+    speaks_as_ai, refuses = (
         "|".join(pattern for patterns in known[kind].values() for pattern in patterns)
-        for kind in ("refuses", "speaks_as_ai")
+        for kind in (SPEAKS_AS_AI, "refuses")
     )
-    return re.compile(rf"\W*(?:{refuses})", re.IGNORECASE), re.compile(speaks_as_ai, re.IGNORECASE)
+    return speaks_as_ai, rf"""^[\s"'“”‘’«»*#>\-–—(\[]*(?:{refuses})"""

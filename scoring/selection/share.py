@@ -93,7 +93,7 @@ def keep_best(
 def _best_of_groups(order: np.ndarray, groups_N: np.ndarray, n_wanted: int) -> np.ndarray:
     names, sizes = np.unique(groups_N.astype(str), return_counts=True)
     kept = []
-    for name, quota in zip(names, quotas(sizes, n_wanted), strict=True):
+    for name, quota in zip(names.tolist(), quotas(sizes, n_wanted), strict=True):
         mine = order[groups_N[order].astype(str) == name]
         if quota > len(mine):
             raise BadInputError(

@@ -77,5 +77,6 @@ def _log_ifd(given_T: np.ndarray, alone_T: np.ndarray) -> float:
 
 
 def _lists(rows: Rows, column: str) -> list[np.ndarray]:
-    found = rows.column(column)
-    return [np.array([] if values is None else values, dtype=np.float64) for values in found.to_pylist()]
+    found = [np.array([] if values is None else values, dtype=np.float64) for values in rows.column(column).to_pylist()]
+    # One loss that is no number would leave no tau for any row.
+    return [losses_T if np.isfinite(losses_T).all() else np.empty(0) for losses_T in found]

@@ -59,6 +59,8 @@ def parse_steps(texts: Sequence[str], settings: Mapping[str, Any]) -> list[Step]
     """
     if not texts:
         raise BadInputError(f"--strategy: name one; the strategies are {', '.join(STRATEGIES)}")
+    if "fraction" in settings and "count" in settings:
+        raise BadInputError("--fraction and --count: give one of the two")
     parsed = [_parse(text) for text in texts]
     for option, value in settings.items():
         _give(parsed, option, value)
@@ -80,8 +82,17 @@ def _parse(text: str) -> tuple[str, dict[str, Any]]:
         key, sign, value = option.partition("=")
         if not sign:
             raise BadInputError(f"--strategy {text!r}: {option!r} is no OPTION=VALUE")
-        found[key] = yaml.safe_load(value) if value else ""
+        if key in found:
+            raise BadInputError(f"--strategy {text!r}: gives {key} twice")
+        found[key] = _as_yaml(value) if value else ""
     return name, found
+
+
+def _as_yaml(value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:  # a path such as `[x]/selection` or `@home` is no YAML: it is itself
+        return value
 
 
 def _give(parsed: list[tuple[str, dict[str, Any]]], option: str, value: Any) -> None:

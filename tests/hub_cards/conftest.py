@@ -111,7 +111,14 @@ def lineage() -> list[StepRecord]:
     score = StepRecord(
         "score",
         1,
-        {"limit": None, "template": "vicuna", "dtype": "float32", "max_length": 512, "span": "published"},
+        {
+            "limit": None,
+            "scores": ["ifd"],
+            "template": "vicuna",
+            "dtype": "float32",
+            "max_length": 512,
+            "span": "published",
+        },
         {
             "dataset": Source("folder", "run/reflect", reflect.fingerprint),
             "model": Source("folder", "models/tiny-student", "f-model"),
@@ -129,7 +136,7 @@ def lineage() -> list[StepRecord]:
     select = StepRecord(
         "select",
         1,
-        {"limit": None, "strategy": "selective", "require_reflected_response": False},
+        {"limit": None, "strategy": [{"name": "selective", "require_reflected_response": False}]},
         {"dataset": Source("folder", "run/score", score.fingerprint)},
     ).finished(
         {
@@ -141,6 +148,8 @@ def lineage() -> list[StepRecord]:
                 "reflect_response": {"won": 2, "kept": 2},
                 "none": {"won": 1, "kept": 0},
             },
+            "variants": ["original", "reflect_response"],
+            "steps": [{"step": "selective", "rows": 4, "kept": 3}],
         },
         0.04,
     )

@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset
 from huggingface_hub import DatasetCard, ModelCard, metadata_load
 
-from hub_cards.cards import write_dataset_card, write_model_card
+from hub_cards.cards import write_dataset_card, write_model_card, write_statistics_card
 from hub_cards.sources import Source
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -80,8 +80,8 @@ class TestDatasetCard:
         for record in lineage:
             assert f"**{record.step}** (version 1, fingerprint `{record.fingerprint}`)" in text
         assert "on dataset `data/rows.jsonl`, completions `done.jsonl`; oracle `recorded`," in text
-        assert "template `vicuna`, dtype `float32`, max_length `512`, span `published`." in text
-        assert "require_reflected_response `False`." in text
+        assert "scores `ifd`, template `vicuna`, dtype `float32`, max_length `512`, span `published`." in text
+        assert "strategy `selective (require_reflected_response false)`." in text
         assert "limit" not in text  # a setting that is null was not set
 
     def test_names_the_commit_of_what_came_from_the_hub(self, tmp_path, configs, lineage):
@@ -100,7 +100,7 @@ class TestDatasetCard:
         ]
         assert table_rows(text, "IFD") == [["IFD", "–", "0.500"]]
         assert table_rows(text, "unscored") == [["unscored", "1"]]
-        assert "Strategy `selective`: 3 of 4 rows kept." in text
+        assert "By selective (require_reflected_response false): 3 of 4 rows kept." in text
 
     def test_every_published_column_of_the_contract_is_explained(self, tmp_path, configs, lineage):
         text = dataset_card(tmp_path, configs, lineage).text
@@ -131,6 +131,37 @@ class TestDatasetCard:
         lineage[0] = replace(lineage[0], counts=counts, config=config)
         said = "Made from 288 completions of `gpt-4.1-mini`: 140,000 tokens in, 180,000 tokens out, $0.34 at $0.4 in"
         assert said in dataset_card(tmp_path, configs, lineage).text
+
+
+class TestStatisticsCard:
+    @pytest.fixture
+    def card(self, tmp_path, scored, lineage):
+        student = Source("hub", "meta-llama/Llama-2-7b-hf", "x", COMMIT)
+        lineage[1] = replace(lineage[1], inputs={**lineage[1].inputs, "model": student})
+        configs = {name: rows.select_columns(["row_id", "ifd_ppl"]) for name, rows in scored.items()}
+        patterns = {name: f"{name}/train-*.parquet" for name in configs}
+        write_statistics_card(tmp_path, configs, patterns, lineage[:2], "cc-by-nc-4.0", "A title")
+        return DatasetCard.load(tmp_path / "README.md")
+
+    def test_names_the_model_and_how_it_read_the_rows(self, card):
+        for name, value in (
+            ("model", f"`meta-llama/Llama-2-7b-hf` at `{COMMIT}`"),
+            ("prompt template", "`vicuna`"),
+            ("tokens kept of a prompt and its response", "512"),
+            ("target tokens (span)", "`published`"),
+            ("texts", "`data/rows.jsonl`"),
+            ("`original`", "4"),
+        ):
+            assert [name, value] in table_rows(card.text, name)
+
+    def test_says_how_to_select_by_them_and_how_to_verify_them(self, card):
+        assert "python recipes/select_rows.py --dataset " in card.text and " --statistics " in card.text
+        assert '--model_name_or_path "meta-llama/Llama-2-7b-hf" --template vicuna --max_length 512' in card.text
+
+    def test_metadata_lists_the_variants_and_no_default(self, card):
+        assert [config["config_name"] for config in card.data.to_dict()["configs"]] == ["original", "reflect_response"]
+        assert not any("default" in config for config in card.data.to_dict()["configs"])
+        assert card.data.pretty_name == "A title: scores by Llama-2-7b-hf"
 
 
 class TestModelCard:

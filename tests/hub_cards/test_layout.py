@@ -9,7 +9,7 @@ from datasets import Dataset, DatasetDict, Value, concatenate_datasets, load_dat
 
 from hub_cards import layout
 from hub_cards.cards import write_dataset_card
-from hub_cards.layout import copy_model, published_configs, write_configs
+from hub_cards.layout import copy_model, published_configs, statistics_configs, write_configs
 
 
 def as_text(rows: dict[str, list]) -> dict[str, list]:
@@ -95,6 +95,18 @@ class TestPublishedConfigs:
     def test_selection_that_kept_nothing_is_refused(self, scored, selection, complaint):
         selection["selected"] = selection["selected"].select([])
         assert "the selection kept no row" in complaint(published_configs, scored, selection, as_text)
+
+
+def test_statistics_are_the_numbers_of_every_variant_without_texts_and_lists(scored, selection):
+    scored["original"] = (
+        scored["original"].add_column("token_losses_A_direct", [[1.0]] * 4).add_column("coherence", [1.0] * 4)
+    )
+    configs = statistics_configs(DatasetDict({"selected": selection["selected"], **scored}))
+    assert {name: rows.column_names for name, rows in configs.items()} == {
+        "original": ["row_id", "ifd_ppl", "coherence"],
+        "reflect_response": ["row_id", "ifd_ppl"],
+    }
+    assert configs["reflect_response"].to_dict() == {"row_id": list("dcba"), "ifd_ppl": [0.75, None, 0.5, 0.25]}
 
 
 class TestReadBack:

@@ -1,5 +1,6 @@
 """Where data and models come from: local paths, the Hub's cache when offline, and a Hub that answers badly."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -54,6 +55,32 @@ class TestFindSource:
         write_records(tmp_path, records)
         assert find_source(str(tmp_path)) == Source("folder", str(tmp_path), records[1].fingerprint)
 
+    def test_folder_of_data_files_is_identified_by_all_of_them(self, tmp_path):
+        (tmp_path / "d/data").mkdir(parents=True)
+        for name in ("data/train.jsonl", "README.md", ".hidden.json", "dataset_info.json"):
+            (tmp_path / "d" / name).write_text(name)
+        before = find_source(str(tmp_path / "d"))
+        assert before.kind == "folder"
+        (tmp_path / "d/README.md").write_text("says something else")
+        (tmp_path / "d/dataset_info.json").unlink()
+        moved = (tmp_path / "d").rename(tmp_path / "e")
+        assert find_source(str(moved)).fingerprint == before.fingerprint
+        (moved / "data/train.jsonl").rename(moved / "data/test.jsonl")
+        assert find_source(str(moved)).fingerprint != before.fingerprint
+
+    def test_a_large_file_that_changes_is_another_one(self, tmp_path):
+        """Its hash is kept for the process, under its size and times."""
+        path = tmp_path / "d.jsonl"
+        path.write_bytes(b"a" * 2**20)
+        os.utime(path, ns=(1, 1))
+        before = hash_file(path)
+        assert hash_file(path) == before == hashlib.sha256(b"a" * 2**20).hexdigest()
+        path.write_bytes(b"b" * 2**20)
+        assert hash_file(path) == hashlib.sha256(b"b" * 2**20).hexdigest()
+
+    def test_the_flag_is_the_callers(self, complaint):
+        assert complaint(find_source, "./x", None, "--statistics").startswith("--statistics ./x: there is no such file")
+
     @pytest.mark.parametrize("location", ["no/file.jsonl", "rows.jsonl", "./user/name", "/no/such/folder", "a/b/c"])
     def test_missing_path_is_named(self, location, complaint, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
@@ -65,7 +92,8 @@ class TestFindSource:
         if content is not None:
             (tmp_path / "provenance.json").write_text(content)
         assert complaint(find_source, str(tmp_path)) == (
-            f"--dataset {tmp_path}: the folder was not saved by a stage (it has no provenance.json)"
+            f"--dataset {tmp_path}: the folder was not saved by a stage (it has no provenance.json), and it holds "
+            "no .json, .jsonl, .parquet files"
         )
 
     def test_impossible_hub_id_is_refused_without_asking_the_hub(self, complaint):

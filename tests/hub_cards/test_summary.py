@@ -26,7 +26,7 @@ def test_tells_of_every_finished_stage_in_order(run_folder):
         "Reflection: 4 rows, pairs extracted from the oracle's completions",
         "Scores: status of the rows",
         "mean over the rows               original  reflect_response",
-        "Selection by selective: 3 of 4 rows kept",
+        "Selection by selective (require_reflected_response false): 3 of 4 rows kept",
         "reason    rows",
         "Training: 3 rows, 12 steps, mean loss 5.25 nats a token",
         "Where everything is",

@@ -1,5 +1,6 @@
 """Score tables from plain columns, and selections from them in words."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
@@ -16,6 +17,7 @@ from scoring.selection.steps import parse_steps
 from scoring.selection.table import Rows, ScoreTable, load_selection
 
 Columns = Mapping[str, Sequence[Any]]
+NUMBERS = itertools.count()
 NAN, INFINITE = float("nan"), float("inf")
 
 
@@ -62,8 +64,9 @@ def variants_of() -> Callable[..., DatasetDict]:
         for name, columns in variants.items():
             table = columns if isinstance(columns, pa.Table) else pa.table(dict(columns))
             if "row_id" not in table.column_names:
-                table = table.add_column(0, "row_id", pa.array(list(ascii_lowercase[: len(table)])))
-            parts[name] = Dataset(table)
+                table = table.add_column(0, "row_id", pa.array(list(ascii_lowercase[: len(table)]), pa.string()))
+            # Without a fingerprint of our own most of a test's time would go into hashing the rows.
+            parts[name] = Dataset(table, fingerprint=f"{name} {next(NUMBERS)}")
         return DatasetDict(parts)
 
     return make

@@ -54,7 +54,10 @@ def test_rows_are_joined_by_row_id_and_keep_their_order(select, response):
     assert found.decisions.to_list() == [
         {
             "row_id": row,
-            **{"selected": selected, "selected_variant": name, "select_reason": reason, **LINE},
+            "selected": selected,
+            "selected_variant": name,
+            "select_reason": reason,
+            **LINE,
             **dict(zip(SCORES, (x[row][i] for i in (0, 1) for x in (ORIGINAL, RESPONSE)), strict=True)),
         }
         for row, (selected, name, reason) in outcomes.items()
@@ -89,20 +92,21 @@ def test_select_columns_of_an_earlier_selection_give_way(select):
     assert found.selected["selected"][:] == [True]
 
 
+COLUMNS = {
+    "output": ["yes", "I'm sorry, but I can't assist with that.", "no", "", "maybe", "so", "oh", "never"],
+    "ifd_ppl": [0.9, 0.95, 0.8, None, 0.7, 0.6, 1.2, 0.5],
+    # Of the four that the last step sees a, c and f are alike, f is the nearest to e.
+    "embedding": [[1, 0], [0, 1], [1, 0.1], [0, 1], [0, 1], [1, 0.2], [0, 1], [0, 1]],
+}
+STEPS = ("refusals", "superfilter count=4", "facility_location fraction=0.5")
+
+
 class TestSteps:
     """Filter, rank, diversify."""
 
-    COLUMNS = {
-        "output": ["yes", "I'm sorry, but I can't assist with that.", "no", "", "maybe", "so", "oh", "never"],
-        "ifd_ppl": [0.9, 0.95, 0.8, None, 0.7, 0.6, 1.2, 0.5],
-        # Of the four that the last step sees a, c and f are alike, f is the nearest to e.
-        "embedding": [[1, 0], [0, 1], [1, 0.1], [0, 1], [0, 1], [1, 0.2], [0, 1], [0, 1]],
-    }
-    STEPS = ("refusals", "superfilter count=4", "facility_location fraction=0.5")
-
     @pytest.fixture(scope="class")
     def found(self, decide):
-        return decide(*self.STEPS, **self.COLUMNS)
+        return decide(*STEPS, **COLUMNS)
 
     def test_each_sees_what_the_one_before_has_left(self, found):
         assert found.reasons == {
@@ -135,7 +139,7 @@ class TestSteps:
         assert found.scores["e"] + found.scores["f"] == pytest.approx(found.counts["steps"][2]["objective"])
 
     def test_a_step_that_does_not_rank_leaves_the_ranks(self, decide):
-        found = decide("superfilter count=4", "refusals", **self.COLUMNS)
+        found = decide("superfilter count=4", "refusals", **COLUMNS)
         assert found.ranks == {"b": 1, "a": 2, "c": 3, "e": 4, "f": 5, "h": 6}
         assert found.reasons["b"] == "refusal" and found.kept == ["a", "c", "e"]
 

@@ -1,6 +1,7 @@
 """What holds of every strategy on any table: rows with many ties and many holes."""
 
 import functools
+import itertools
 import math
 import re
 
@@ -50,7 +51,7 @@ def earlier(parts: dict[str, pa.Table]) -> DatasetDict:
 def rows_from(parts: dict[str, pa.Table]) -> Rows:
     """All rows of a table that reads each column once, because reading is what takes the time here."""
     datasets = DatasetDict({name: Dataset(part, fingerprint=name) for name, part in parts.items()})
-    table = ScoreTable(datasets, lambda folder: earlier(parts))
+    table = ScoreTable(datasets, lambda _: earlier(parts))
     table.column = functools.cache(table.column)
     return Rows(table, np.arange(len(table)), np.zeros(len(table), dtype=np.int64))
 
@@ -168,4 +169,4 @@ class TestEveryStrategyThatIsToldHowManyRows:
             kept = [
                 set(np.flatnonzero(decide(call, rows, count=k).kept_N)) for k in range(1, survivors(call, rows) + 1)
             ]
-            assert all(fewer < more for fewer, more in zip(kept, kept[1:], strict=False)), call
+            assert all(fewer < more for fewer, more in itertools.pairwise(kept)), call

@@ -164,7 +164,7 @@ def test_random_rows_of_any_variants_are_decided_as_one_by_one(choose, made):
     levels = (None, 0.4, 0.6, 0.8, 1.0, 1.2)
     rows = [
         {name: dict(zip(("ifd_ppl", "rifd_ppl"), numbers.choice(levels, 2), strict=True)) for name in made}
-        for _ in range(400)
+        for _ in range(150)
     ]
     expected = [one_by_one(row, reflected_only) for row in rows]
     assert choose(rows, require_reflected_response=reflected_only) == expected

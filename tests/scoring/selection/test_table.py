@@ -87,6 +87,7 @@ class TestRows:
         assert some.numbers("ifd_ppl").tolist() == [1.0, 0.5, 2.0]
         assert some.column("output").to_pylist() == ["rc", "ob", "ra"]
         assert some.column("n").to_pylist() == [4, 1, 6]
+        assert rows(table, [2, 0, 1], [3, 3, 0]).column("n").to_pylist() == [4, 5, 2]
 
     def test_have_the_numbers_of_all_variants_too(self, table):
         found = rows(table, [1, 2], [0, 0]).all_numbers("ifd_ppl")
