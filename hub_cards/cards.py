@@ -15,10 +15,14 @@ from hub_cards.stages import find_record
 from hub_cards.tables import (
     as_markdown,
     branch_table,
+    missing_line,
     reason_table,
+    settings_line,
     span_line,
     statistics_table,
     status_table,
+    steps_table,
+    strategy_line,
     usage_line,
 )
 
@@ -40,12 +44,54 @@ def write_dataset_card(
     Args:
         patterns: for each config the glob pattern of its files, as `write_configs` returns them.
     """
+    tags = ["reflection-tuning", "instruction-tuning", "data-recycling"]
+    card = DatasetCard.from_template(
+        _data_of(configs, patterns, license, title, tags),
+        template_path=str(TEMPLATES / "dataset_card.md.jinja"),
+        title=title,
+        notes=notes,
+        **_sizes_and_columns(configs),
+        **_shared(records),
+    )
+    card.save(folder / "README.md")
+
+
+def write_statistics_card(
+    folder: Path,
+    configs: dict[str, Dataset],
+    patterns: dict[str, str],
+    records: list[StepRecord],
+    license: str,
+    title: str,
+) -> None:
+    """Write the `README.md` of the scores by themselves: whose they are, of which rows, and how to select by them.
+
+    Args:
+        patterns: for each config the glob pattern of its files, as `write_configs` returns them.
+        records: the lineage up to the step that scored.
+    """
+    score = find_record(records, "score")
+    title = f"{title}: scores by {Path(score.inputs['model'].location).name}"
+    tags = ["reflection-tuning", "instruction-tuning", "data-selection", "ifd"]
+    card = DatasetCard.from_template(
+        _data_of(configs, patterns, license, title, tags),
+        template_path=str(TEMPLATES / "statistics_card.md.jinja"),
+        title=title,
+        **_sizes_and_columns(configs),
+        **_shared(records),
+    )
+    card.save(folder / "README.md")
+
+
+def _data_of(
+    configs: dict[str, Dataset], patterns: dict[str, str], license: str, title: str, tags: list[str]
+) -> DatasetCardData:
     rows = max(len(part) for part in configs.values())
-    data = DatasetCardData(
+    return DatasetCardData(
         license=license,
         pretty_name=title,
         task_categories=["text-generation"],
-        tags=["reflection-tuning", "instruction-tuning", "data-recycling"],
+        tags=tags,
         size_categories=[next((name for limit, name in SIZES if rows < limit), "n>1M")],
         configs=[
             {
@@ -56,17 +102,14 @@ def write_dataset_card(
             for name in configs
         ],
     )
+
+
+def _sizes_and_columns(configs: dict[str, Dataset]) -> dict[str, Any]:
     names = dict.fromkeys(column for part in configs.values() for column in part.column_names)
-    card = DatasetCard.from_template(
-        data,
-        template_path=str(TEMPLATES / "dataset_card.md.jinja"),
-        title=title,
-        notes=notes,
-        sizes={name: len(part) for name, part in configs.items()},
-        columns=[COLUMNS_BY_NAME[name] for name in names if name in COLUMNS_BY_NAME],
-        **_shared(records),
-    )
-    card.save(folder / "README.md")
+    return {
+        "sizes": {name: len(part) for name, part in configs.items()},
+        "columns": [COLUMNS_BY_NAME[name] for name in names if name in COLUMNS_BY_NAME],
+    }
 
 
 def write_model_card(
@@ -100,16 +143,25 @@ def write_model_card(
 
 def _shared(records: list[StepRecord]) -> dict[str, Any]:
     """What both templates say of the steps."""
-    reflect, score, select = (find_record(records, step) for step in ("reflect", "score", "select"))
+    reflect, select = (find_record(records, step) for step in ("reflect", "select"))
+    # Embeddings and the like may have been added to what was scored before.
+    score = find_record(records, "score", counted="score_status") or find_record(records, "score")
+    has_status = score is not None and "score_status" in score.counts
+    steps = select.counts["steps"] if select else []
     return {
+        "settings": settings_line,
+        "is_selective": "selective" in [step["step"] for step in steps],
+        "strategy_line": strategy_line(select) if select else "",
+        "steps_table": as_markdown(steps_table(select)) if len(steps) > 1 else "",
+        "missing_line": missing_line(score) if score else "",
         "records": records,
         "reflect": reflect,
         "score": score,
         "select": select,
         "reflect_table": as_markdown(status_table(reflect, "reflect_status", "variant")) if reflect else "",
         "usage_line": usage_line(reflect) if reflect and reflect.counts.get("usage") else "",
-        "span_line": span_line(score) if score else "",
-        "score_table": as_markdown(status_table(score, "score_status", "variant")) if score else "",
+        "span_line": span_line(score) if has_status else "",
+        "score_table": as_markdown(status_table(score, "score_status", "variant")) if has_status else "",
         "statistics_table": as_markdown(statistics_table(score)) if score else "",
         "branch_table": as_markdown(branch_table(select)) if select else "",
         "reason_table": as_markdown(reason_table(select)) if select else "",

@@ -14,12 +14,25 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import fingerprint_of
-from hub_cards.schema import COLUMNS_BY_NAME, VARIANTS
+from hub_cards.schema import (
+    COHERENCE_COLUMNS,
+    COLUMNS_BY_NAME,
+    PROMPT_EMBEDDING_COLUMNS,
+    SCORE_COLUMNS,
+    SELECTIT_COLUMNS,
+    VARIANTS,
+)
 from hub_cards.sources import hash_file
 
 MAX_SHARD_BYTES = 500 * 2**20
 DEFAULT_CONFIG = "selected"
 DIGEST_DIGITS = 16
+# Numbers and states a row, and nothing as long as a text.
+STATISTICS = tuple(
+    column.name
+    for column in (*SCORE_COLUMNS, *SELECTIT_COLUMNS, *COHERENCE_COLUMNS, *PROMPT_EMBEDDING_COLUMNS)
+    if not column.dtype.startswith("list<")
+)
 Batch = dict[str, list[Any]]
 
 
@@ -56,6 +69,17 @@ def published_configs(
             },
         )
     return configs
+
+
+def statistics_configs(scored: DatasetDict) -> dict[str, Dataset]:
+    """The scores of every variant by themselves: `row_id` and the score columns, without text and without lists."""
+    return {
+        name: scored[name].select_columns(
+            ["row_id", *(column for column in STATISTICS if column in scored[name].column_names)]
+        )
+        for name in VARIANTS
+        if name in scored
+    }
 
 
 def _with_columns(rows: Dataset, columns: dict[str, list[Any]]) -> Dataset:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
+from json.encoder import encode_basestring
+from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import Any, NoReturn
 
@@ -17,13 +18,26 @@ from datasets import Dataset, DatasetDict
 
 from hub_cards.errors import BadInputError
 from hub_cards.formats import FieldError, Format, Pair, detect_format
+from hub_cards.parts import ALIASES, find_parts, parquet_schema, part_name, read_batches, read_parquet
+from hub_cards.provenance import fingerprint_of
 from hub_cards.schema import ROW_COLUMNS, VARIANTS, features
-from hub_cards.sources import Source, find_source, read_file_records
+from hub_cards.sources import (
+    FILE_TYPES,
+    Source,
+    data_files,
+    download,
+    find_source,
+    is_saved_folder,
+    list_files,
+    read_file_records,
+)
 from hub_cards.storage import load_folder
+from hub_cards.texts import TEXTS, Texts, texts_of_batch, texts_of_records
 from hub_cards.where import rows_that_pass
 
 ROW_ID_DIGITS = 16
 CHUNK_ROWS = 5_000  # read at a time; the rows before lie in a file
+Chunk = list[dict[str, Any]] | pa.RecordBatch
 
 
 @dataclass
@@ -31,7 +45,7 @@ class DataArguments:
     """Which data a stage reads; the same flags in every script."""
 
     dataset: str = field(
-        metadata={"help": "Hub id, folder saved by a stage, or .json/.jsonl/.parquet file"},
+        metadata={"help": "Hub id, folder saved by a stage or of data files, or .json/.jsonl/.parquet file"},
     )
     dataset_config: str | None = field(
         default=None,
@@ -69,8 +83,14 @@ class LoadedRows:
 
 def row_id(instruction: str, input: str, output: str) -> str:
     """Content hash of one pair: the first 16 hex digits of sha256 over its JSON."""
-    text = json.dumps([instruction, input, output], ensure_ascii=False)
+    # The three strings as `json.dumps(..., ensure_ascii=False)` writes a list of them, without its overhead.
+    text = f"[{encode_basestring(instruction)}, {encode_basestring(input)}, {encode_basestring(output)}]"
     return hashlib.sha256(text.encode()).hexdigest()[:ROW_ID_DIGITS]
+
+
+def row_ids(texts: Texts, seen: Counter[str] | None = None) -> list[str]:
+    """The ids of many rows, from their `instruction`, `input` and `output`; repeats numbered on from `seen`."""
+    return number_duplicates(map(row_id, *(texts[name].to_pylist() for name in TEXTS)), seen)
 
 
 def number_duplicates(ids: Iterable[str], seen: Counter[str] | None = None) -> list[str]:
@@ -100,18 +120,19 @@ def load_rows(arguments: DataArguments, where: Sequence[str] = ()) -> LoadedRows
 
 
 def _load(arguments: DataArguments, source: Source, where: Sequence[str] = ()) -> LoadedRows:
-    if source.kind == "folder":
-        dataset = _pick(load_folder(Path(arguments.dataset)), arguments)
+    folder = _parts_folder(source)
+    if source.kind == "folder" or folder:
+        saved = _load_parts(folder, arguments, source, one=True) if folder else load_folder(Path(arguments.dataset))
+        dataset = _pick(saved, arguments, next(iter(saved)) if folder else None)
         if where:
             dataset = dataset.select(rows_that_pass(where, _columns_of(dataset, arguments), len(dataset)))
         return LoadedRows(_head(dataset, arguments.limit), {})
-    if source.kind == "file":
-        records: Iterable[dict[str, Any]] = read_file_records(Path(arguments.dataset))
-    else:
-        records = _hub_records(arguments, source)
+    from_hub = None if source.kind == "file" else _hub_rows(arguments, source)
     if not where:
-        return parse_records(records, arguments.dataset, arguments.limit)
-    records = list(records)
+        path = Path(arguments.dataset)
+        chunks = _file_chunks([path], arguments.limit) if from_hub is None else _hub_chunks(from_hub, arguments.limit)
+        return _read_rows(_Reader(arguments.dataset, None), chunks)
+    records = list(read_file_records(Path(arguments.dataset)) if from_hub is None else from_hub)
     positions = rows_that_pass(where, _fields_of(records, arguments), len(records))
     return parse_records([records[position] for position in positions], arguments.dataset, arguments.limit, positions)
 
@@ -142,19 +163,90 @@ def _no_such_column(column: str, known: Iterable[str], arguments: DataArguments)
 
 
 def load_variants(arguments: DataArguments) -> DatasetDict:
-    """Every variant of a folder saved by a stage; any other data is the one variant `original`."""
+    """Every variant of a folder saved by a stage, or of data whose splits or configs are named as variants are.
+
+    Rows of the variants of such data belong together by position where they have no `row_id`: then they get that of
+    the original row. Any other data is the one variant `original`.
+
+    Raises:
+        BadInputError: as `load_rows`; or the variants of one data set have different numbers of rows.
+    """
     source = arguments.source()
-    if source.kind != "folder":
+    folder = _parts_folder(source)
+    if source.kind != "folder" and not folder:
         return DatasetDict(original=_load(arguments, source).dataset)
-    saved = load_folder(Path(arguments.dataset))
-    names = [arguments.dataset_config] if arguments.dataset_config else [name for name in VARIANTS if name in saved]
+    saved = _load_parts(folder, arguments, source) if folder else load_folder(Path(arguments.dataset))
+    wanted = ALIASES.get(arguments.dataset_config, arguments.dataset_config)
+    names = [wanted] if wanted else [name for name in VARIANTS if name in saved]
     if not names:
         raise BadInputError(
             f"--dataset {arguments.dataset}: holds {', '.join(saved)} and none of {', '.join(VARIANTS)}"
         )
-    return DatasetDict(
-        {name: _head(_pick(saved, arguments, name), arguments.limit) for name in names},
-    )
+    return DatasetDict({name: _head(_pick(saved, arguments, name), arguments.limit) for name in names})
+
+
+def _parts_folder(source: Source) -> Path | None:
+    """The folder of data files that a source is, or can be downloaded as; of the Hub only where variants are parts."""
+    if source.kind == "folder":
+        return None if is_saved_folder(Path(source.location)) else Path(source.location)
+    if source.kind == "hub":
+        files = [PurePosixPath(name) for name in list_files(source)]
+        if any(path.suffix in FILE_TYPES and part_name(path) in VARIANTS for path in files):
+            return download(source)
+    return None
+
+
+def _load_parts(folder: Path, arguments: DataArguments, source: Source, one: bool = False) -> DatasetDict:
+    """The parts of a folder of data files that are asked for; where none is named as a variant, as `original`.
+
+    Args:
+        one: only the part that stands for the whole, `selected` or else `original`.
+    """
+    parts = find_parts(folder, data_files(folder))
+    wanted = ALIASES.get(arguments.dataset_config, arguments.dataset_config)
+    if not wanted and arguments.dataset_split in parts and not parts.keys() & set(VARIANTS):
+        wanted, parts = "original", {"original": parts[arguments.dataset_split]}
+    elif not wanted and len(parts) == 1:
+        parts = {name if name in VARIANTS else "original": paths for name, paths in parts.items()}
+    if one and not wanted:
+        wanted = next((name for name in ("selected", "original") if name in parts), None)
+    names = [wanted] if wanted else [name for name in VARIANTS if name in parts]
+    if not names or names[0] not in parts:
+        raise BadInputError(
+            f"--dataset {arguments.dataset}: holds the parts {', '.join(parts)}; choose one with --dataset_config"
+        )
+    key = [source.fingerprint, arguments.limit]
+    loaded = DatasetDict()
+    original = None
+    if "original" in parts and (names[0] == "original" or not _has_row_ids(parts[names[0]])):
+        original = _read_part(parts["original"], "original", arguments.limit, key)
+    for name in names:
+        loaded[name] = original if name == "original" else _read_part(parts[name], name, arguments.limit, key, original)
+    return loaded
+
+
+def _has_row_ids(paths: Sequence[Path]) -> bool:
+    return paths[0].suffix == ".parquet" and {"row_id", *TEXTS} <= set(parquet_schema(paths[0]).names)
+
+
+def _read_part(
+    paths: Sequence[Path], name: str, limit: int | None, key: list[Any], original: Dataset | None = None
+) -> Dataset:
+    """The rows of one part; the ids are its own, else by position those of `original`, else content hashes."""
+    fingerprint = fingerprint_of([*key, name])
+    if _has_row_ids(paths):
+        return _head(Dataset(read_parquet(paths), fingerprint=fingerprint), limit)
+    where = f"{paths[0].parent} ({name})"
+    variant = name if name in VARIANTS else "original"
+    ids = None if original is None else original["row_id"][:]
+    reader = _Reader(where, None, variant, ids)
+    rows = _read_rows(reader, _file_chunks(paths, limit), fingerprint).dataset
+    if ids is not None and len(rows) != len(ids):
+        raise BadInputError(
+            f"{where} has {len(rows)} rows and original has {len(ids)}: without row_id the rows of the variants belong "
+            "together by position, so there must be as many"
+        )
+    return rows
 
 
 def parse_records(
@@ -169,54 +261,89 @@ def parse_records(
     Raises:
         BadInputError: there are none, their format is unknown, or a record does not fit it (the message numbers it).
     """
-    reader = _Reader(where, positions)
+    return _read_rows(_Reader(where, positions), _chunks(records, limit))
+
+
+def _chunks(records: Iterable[dict[str, Any]], limit: int | None) -> Iterator[list[dict[str, Any]]]:
+    records = islice(records, limit)
+    while chunk := list(islice(records, CHUNK_ROWS)):
+        yield chunk
+
+
+def _file_chunks(paths: Sequence[Path], limit: int | None) -> Iterable[Chunk]:
+    if all(path.suffix == ".parquet" for path in paths):
+        return read_batches(paths, limit)
+    return _chunks(chain.from_iterable(read_file_records(path) for path in paths), limit)
+
+
+def _hub_chunks(rows: Dataset, limit: int | None) -> Iterator[Chunk]:
+    for table in _head(rows, limit).with_format("arrow").iter(CHUNK_ROWS):
+        yield from table.to_batches()
+
+
+def _read_rows(reader: _Reader, chunks: Iterable[Chunk], fingerprint: str | None = None) -> LoadedRows:
     with NamedTemporaryFile(suffix=".arrow") as file:
         schema = features(ROW_COLUMNS).arrow_schema
         with pa.ipc.new_stream(file, schema) as writer:
-            taken = enumerate(islice(records, limit))
-            while chunk := list(islice(taken, CHUNK_ROWS)):
+            for chunk in chunks:
                 writer.write_table(pa.table(reader.columns(chunk), schema=schema))
         file.flush()
         if reader.format is None:
-            raise BadInputError(f"{where} is empty: it holds no rows")
+            raise BadInputError(f"{reader.where} is empty: it holds no rows")
         # Mapped, not read: the rows may be more than the memory holds. The file lives as long as the mapping.
         table = pa.ipc.open_stream(pa.memory_map(file.name)).read_all()
     # Without a fingerprint of ours `datasets` would make one of all texts, in memory.
-    return LoadedRows(Dataset(table, fingerprint=reader.digest.hexdigest()[:32]), reader.notes())
+    return LoadedRows(Dataset(table, fingerprint=fingerprint or reader.digest.hexdigest()[:32]), reader.notes())
 
 
 class _Reader:
-    """Turns raw records into columns, and keeps what has to be known of all of them."""
+    """Turns raw records into columns, and keeps what has to be known of all of them.
 
-    def __init__(self, where: str, positions: Sequence[int] | None) -> None:
-        self.where, self.positions = where, positions
+    Args:
+        where: what they are from, for the messages.
+        positions: their numbers in the source, where they are not all of it.
+        ids: the ids of the rows, where these are not to be made of the texts.
+    """
+
+    def __init__(
+        self, where: str, positions: Sequence[int] | None, variant: str = "original", ids: list[str] | None = None
+    ) -> None:
+        self.where, self.positions, self.variant, self.ids = where, positions, variant, ids
         self.format: Format | None = None
+        self.rows = 0
         self.seen: Counter[str] = Counter()
         self.ignored: set[str] = set()
         self.more_turns = 0
         self.digest = hashlib.sha256()
 
-    def columns(self, records: Sequence[tuple[int, dict[str, Any]]]) -> dict[str, list[Any]]:
-        """The columns of some numbered records."""
-        pairs = [self._pair(index, record) for index, record in records]
-        ids = number_duplicates((row_id(pair.instruction, pair.input, pair.output) for pair in pairs), self.seen)
-        source_ids = [None if record.get("id") is None else str(record["id"]) for _, record in records]
-        self.digest.update(json.dumps([ids, source_ids]).encode())
-        return {
-            "row_id": ids,
-            "source_id": source_ids,
-            "instruction": [pair.instruction for pair in pairs],
-            "input": [pair.input for pair in pairs],
-            "output": [pair.output for pair in pairs],
-            "variant": ["original"] * len(pairs),
-        }
+    def columns(self, chunk: Chunk) -> dict[str, Any]:
+        """The columns of the next records."""
+        is_batch = isinstance(chunk, pa.RecordBatch)
+        fields = set(chunk.schema.names) if is_batch else set().union(*chunk)
+        first = dict.fromkeys(fields) if is_batch else chunk[0]
+        self.format = self.format or detect_format(first, self.where)
+        texts = (texts_of_batch if is_batch else texts_of_records)(self.format.name, chunk)
+        if texts is None:
+            texts = self._one_by_one(chunk.to_pylist() if is_batch else chunk)
+        self.ignored |= fields - self.format.needs - self.format.may_use - {"id"}
+        start, self.rows = self.rows, self.rows + len(chunk)
+        if self.ids is None:
+            ids = row_ids(texts, self.seen)
+            self.digest.update(json.dumps([ids, texts["source_id"].to_pylist()]).encode())
+        else:
+            ids = [*self.ids[start : self.rows], *[""] * (self.rows - max(start, len(self.ids)))]
+        return {"row_id": ids, **texts, "variant": [self.variant] * len(chunk)}
 
-    def _pair(self, index: int, record: dict[str, Any]) -> Pair:
-        self.format = self.format or detect_format(record, self.where)
-        pair = _read(self.format, record, self.positions[index] if self.positions else index, self.where)
-        self.ignored |= set(record) - self.format.needs - self.format.may_use - {"id"}
-        self.more_turns += pair.more_turns
-        return pair
+    def _one_by_one(self, records: Sequence[dict[str, Any]]) -> Texts:
+        """The texts of records of which some are no plain rows; raises `BadInputError` for one that cannot be read."""
+        pairs = []
+        for index, record in enumerate(records, self.rows):
+            position = self.positions[index] if self.positions else index
+            pairs.append(_read(self.format, record, position, self.where))
+        self.more_turns += sum(pair.more_turns for pair in pairs)
+        ids = [record.get("id") for record in records]
+        found = {name: pa.array([getattr(pair, name) for pair in pairs], pa.string()) for name in TEXTS}
+        return {**found, "source_id": pa.array([None if one is None else str(one) for one in ids], pa.string())}
 
     def notes(self) -> dict[str, Any]:
         """What the reading left out."""
@@ -255,7 +382,7 @@ def _head(dataset: Dataset, limit: int | None) -> Dataset:
     return dataset if limit is None else dataset.select(range(min(limit, len(dataset))))
 
 
-def _hub_records(arguments: DataArguments, source: Source) -> Iterable[dict[str, Any]]:
+def _hub_rows(arguments: DataArguments, source: Source) -> Dataset:
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
 

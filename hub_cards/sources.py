@@ -7,12 +7,16 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hub_cards.errors import BadInputError
 
 FILE_TYPES = (".json", ".jsonl", ".parquet")
+LARGE_FILE = 2**20
+# Files that speak of a data set; they hold no rows of it.
+DESCRIPTIONS = ("provenance.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 
 
 @dataclass(frozen=True)
@@ -20,9 +24,10 @@ class Source:
     """One origin of data.
 
     Attributes:
-        kind: `file`, `folder` (saved by a stage) or `hub`.
+        kind: `file`, `folder` (saved by a stage, or data files) or `hub`.
         location: the path or Hub id as the user gave it.
-        fingerprint: changes whenever the content does: file hash, fingerprint of a step's result, or commit.
+        fingerprint: changes whenever the content does: hash of a file or of all files of a folder, fingerprint of a
+            step's result, or commit.
         revision: the commit a Hub id was resolved to, else null.
     """
 
@@ -34,6 +39,15 @@ class Source:
 
 def hash_file(path: Path) -> str:
     """sha256 of a file's bytes, as hex."""
+    state = path.stat()
+    if state.st_size < LARGE_FILE:
+        return _hash_state.__wrapped__(path, None)
+    return _hash_state(path.resolve(), (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+
+
+@lru_cache(maxsize=256)
+def _hash_state(path: Path, _state: tuple[int, ...] | None) -> str:
+    """A stage asks several times for what identifies its input: a large file is read once a process."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -50,23 +64,38 @@ def looks_like_hub_id(location: str) -> bool:
     return location.count("/") == 1 and not location.startswith((".", "/", "~")) and not location.endswith(FILE_TYPES)
 
 
-def find_source(location: str, revision: str | None = None) -> Source:
-    """Resolve `--dataset` to a source with a content fingerprint.
+def data_files(folder: Path) -> list[Path]:
+    """The data files anywhere below `folder`, sorted; hidden ones and what describes a data set do not count."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix in FILE_TYPES
+        and path.name not in DESCRIPTIONS
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+
+
+def find_source(location: str, revision: str | None = None, flag: str = "--dataset") -> Source:
+    """Resolve data to a source with a content fingerprint.
+
+    Args:
+        flag: where the user named it, for the messages.
 
     Raises:
-        BadInputError: nothing is there, the file type is unknown, or a folder was not saved by a stage.
+        BadInputError: nothing is there, the file type is unknown, or a folder holds no data.
     """
     path = Path(location)
     if path.is_file():
         if path.suffix not in FILE_TYPES:
-            raise BadInputError(f"--dataset {location}: unknown file type {path.suffix!r}; use {', '.join(FILE_TYPES)}")
+            raise BadInputError(f"{flag} {location}: unknown file type {path.suffix!r}; use {', '.join(FILE_TYPES)}")
         return Source("file", location, hash_file(path))
     if path.is_dir():
-        return Source("folder", location, _folder_fingerprint(path))
+        return Source("folder", location, _folder_fingerprint(path, flag))
     if looks_like_hub_id(location):
-        commit = resolve_commit(location, revision, "dataset", "--dataset")
+        commit = resolve_commit(location, revision, "dataset", flag)
         return Source("hub", location, f"{location}@{commit}", commit)
-    raise BadInputError(f"--dataset {location}: there is no such file or folder, and it is not a Hub id (user/name)")
+    raise BadInputError(f"{flag} {location}: there is no such file or folder, and it is not a Hub id (user/name)")
 
 
 def find_model(location: str, revision: str | None = None, flag: str = "--model_name_or_path") -> Source:
@@ -115,13 +144,66 @@ def resolve_commit(repo_id: str, revision: str | None, repo_type: str, flag: str
         raise BadInputError(f"{flag} {repo_id}: no such local path, and the Hub is out of reach ({error})") from error
 
 
-def _folder_fingerprint(folder: Path) -> str:
+def is_saved_folder(folder: Path) -> bool:
+    """Whether a stage saved this folder, and not another program the files that it holds, nor `publish`."""
     from hub_cards.provenance import read_records
 
-    records = read_records(folder)
-    if not records:
-        raise BadInputError(f"--dataset {folder}: the folder was not saved by a stage (it has no provenance.json)")
-    return records[-1].result_fingerprint
+    is_data_set = (folder / "dataset_dict.json").is_file()
+    return bool(read_records(folder)) and (is_data_set or not data_files(folder))
+
+
+def _folder_fingerprint(folder: Path, flag: str) -> str:
+    from hub_cards.provenance import read_records
+
+    if is_saved_folder(folder):
+        return read_records(folder)[-1].result_fingerprint
+    files = data_files(folder)
+    if not files:
+        raise BadInputError(
+            f"{flag} {folder}: the folder was not saved by a stage (it has no provenance.json), and it holds no "
+            f"{', '.join(FILE_TYPES)} files"
+        )
+    lines = [f"{path.relative_to(folder).as_posix()} {hash_file(path)}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def download(source: Source, flag: str = "--dataset") -> Path:
+    """The data files of a Hub source as a folder, from the cache where they are there already.
+
+    Raises:
+        BadInputError: the Hub cannot be reached, or says no.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import httpx
+
+    patterns = [*(f"*{suffix}" for suffix in FILE_TYPES), "README.md"]
+    try:
+        folder = snapshot_download(
+            source.location, repo_type="dataset", revision=source.revision, allow_patterns=patterns
+        )
+    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise BadInputError(f"{flag} {source.location}: cannot be downloaded ({reason})") from error
+    return Path(folder)
+
+
+def list_files(source: Source) -> list[str]:
+    """The paths of a Hub source's files; where the Hub is out of reach, of those in the cache."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.utils import httpx
+
+    try:
+        return HfApi().list_repo_files(source.location, revision=source.revision, repo_type="dataset")
+    except (OfflineModeIsEnabled, httpx.HTTPError, OSError):
+        try:
+            folder = Path(
+                snapshot_download(source.location, repo_type="dataset", revision=source.revision, local_files_only=True)
+            )
+        except LocalEntryNotFoundError:  # `datasets` may have a cache of its own
+            return []
+        return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
 def read_file_records(path: Path) -> Iterator[dict[str, Any]]:

@@ -15,14 +15,16 @@ from hub_cards.provenance import StepRecord, digest_of, fingerprint_of, read_rec
 from hub_cards.storage import check_output_dir, is_up_to_date, locked, save_result
 
 
-def lineage(folder: str) -> list[StepRecord]:
-    """The records of the steps that made `folder`; empty for data that is not ours."""
-    return read_records(Path(folder))
+def lineage(*folders: str) -> list[StepRecord]:
+    """The records of the steps that made these folders, each once; none for what is not ours."""
+    records = (record for folder in folders if folder for record in read_records(Path(folder)))
+    return list({record.fingerprint: record for record in records}.values())
 
 
-def find_record(records: list[StepRecord], step: str) -> StepRecord | None:
-    """The latest record of `step` in a lineage."""
-    return next((record for record in reversed(records) if record.step == step), None)
+def find_record(records: list[StepRecord], step: str, counted: str | None = None) -> StepRecord | None:
+    """The latest record of `step` in a lineage; with `counted`, the latest one that counted this."""
+    of_step = (record for record in reversed(records) if record.step == step)
+    return next((record for record in of_step if counted is None or counted in record.counts), None)
 
 
 @contextmanager

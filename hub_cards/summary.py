@@ -5,14 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from hub_cards.provenance import StepRecord, read_records
-from hub_cards.tables import as_text, branch_table, reason_table, statistics_table, status_table, usage_line
+from hub_cards.tables import (
+    as_text,
+    branch_table,
+    missing_line,
+    reason_table,
+    statistics_table,
+    status_table,
+    steps_table,
+    strategy_line,
+    usage_line,
+)
 
 
 def summarize(run_folder: Path, stages: list[str]) -> str:
     """The summary of the stages that are finished in `run_folder`."""
     records = {name: found[-1] for name in stages if (found := read_records(run_folder / name))}
     parts = [_section(name, record) for name, record in records.items()]
-    places = "\n".join(f"{name:8}{run_folder / name}" for name in records)
+    width = max(8, *(len(name) + 1 for name in records)) if records else 8
+    places = "\n".join(f"{name:{width}}{run_folder / name}" for name in records)
     return "\n\n".join([*(part for part in parts if part), f"Where everything is\n{places}"])
 
 
@@ -23,12 +34,16 @@ def _section(name: str, record: StepRecord) -> str:
         cost = [usage_line(record).replace("`", "")] if record.counts.get("usage") else []
         return "\n".join([title, as_text(table), *cost])
     if name == "score":
-        statuses = as_text(status_table(record, "score_status", "variant"))
-        return f"Scores: status of the rows\n{statuses}\n\n{as_text(statistics_table(record))}"
+        parts = [f"Scores: {', '.join(record.config['scores'])}"]
+        if "score_status" in record.counts:
+            parts = [f"Scores: status of the rows\n{as_text(status_table(record, 'score_status', 'variant'))}"]
+        return "\n\n".join([*parts, as_text(statistics_table(record)), *filter(None, [missing_line(record)])])
     if name == "select":
         kept = f"{record.counts['selected']} of {record.counts['rows']} rows kept"
-        tables = f"{as_text(branch_table(record))}\n\n{as_text(reason_table(record))}"
-        return f"Selection by {record.config['strategy']}: {kept}\n{tables}"
+        tables = [as_text(branch_table(record)), as_text(reason_table(record))]
+        if len(record.counts["steps"]) > 1:
+            tables.insert(0, as_text(steps_table(record)))
+        return f"Selection by {strategy_line(record)}: {kept}\n" + "\n\n".join(tables)
     if name == "sft":
         counts = record.counts
         return (

@@ -1,4 +1,4 @@
-"""Publish: lay a run out as its Hub repositories, data set and model, with cards that say how they were made.
+"""Publish: lay a run out as its Hub repositories, data set, statistics and model, with cards on how they were made.
 
 python recipes/publish.py --config recipes/quickstart/publish.yaml --folder runs/quickstart
 """
@@ -7,10 +7,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from hub_cards.cards import write_dataset_card, write_model_card
+from hub_cards.cards import write_dataset_card, write_model_card, write_statistics_card
 from hub_cards.cli import run, say
 from hub_cards.config import PublishConfig
-from hub_cards.layout import copy_model, published_configs, write_configs
+from hub_cards.layout import copy_model, published_configs, statistics_configs, write_configs
 from hub_cards.provenance import read_records, write_records
 from hub_cards.stages import find_record, stage
 from hub_cards.storage import load_folder, new_folder
@@ -34,6 +34,11 @@ def main(config: PublishConfig) -> None:
             patterns = write_configs(dataset, configs)
             write_dataset_card(dataset, configs, patterns, lineage, config.license, config.title, config.notes)
             write_records(dataset, lineage)
+            statistics, scores = folder / "statistics", statistics_configs(scored)
+            statistics.mkdir()
+            patterns, scoring = write_configs(statistics, scores), read_records(config.stage_folder("score"))
+            write_statistics_card(statistics, scores, patterns, scoring, config.license, config.title)
+            write_records(statistics, scoring)
             if "sft" in record.inputs:
                 copy_model(config.stage_folder("sft"), folder / "model")
                 trained = read_records(config.stage_folder("sft"))

@@ -24,38 +24,47 @@ from reflection.config import ReflectConfig
 from scoring.config import ScoreConfig, SelectConfig
 from training import config as sft_config
 
+WHOLE_RUN = ""
 SCRIPTS = Path(os.path.relpath(Path(__file__).parent))
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a recipe: its script, how it takes an earlier stage's result, and how it is checked and planned."""
+    """One stage of a recipe: its script, how it takes earlier stages' results, and how it is checked and planned."""
 
     script: str
-    input_flag: str
-    reads: str | None  # the stage whose folder it takes; None: the whole run's
+    reads: dict[str, str]  # by flag the stage whose folder it takes; WHOLE_RUN: the run's
     validate: Callable[[list[str]], object]
     plan: Callable[[list[str]], StepRecord]
 
 
-def of_config(config_class: type, script: str, input_flag: str, reads: str | None) -> Stage:
+def of_config(config_class: type, script: str, reads: dict[str, str]) -> Stage:
     """A stage whose settings are one of our dataclasses."""
     return Stage(
         script,
-        input_flag,
         reads,
         lambda argv: parse_config(config_class, argv),
         lambda argv: parse_config(config_class, argv).planned_record(),
     )
 
 
+def sft(reads: str) -> Stage:
+    """A training on what a selection kept."""
+    return Stage("sft.py", {"--dataset": reads}, sft_config.parse_sft, sft_config.planned_record)
+
+
 STAGES = {
-    "reflect": of_config(ReflectConfig, "reflect.py", "--dataset", "reflect"),
-    "score": of_config(ScoreConfig, "score.py", "--dataset", "reflect"),
-    "select": of_config(SelectConfig, "select_rows.py", "--dataset", "score"),
-    "sft": Stage("sft.py", "--dataset", "select", sft_config.parse_sft, sft_config.planned_record),
-    "publish": of_config(PublishConfig, "publish.py", "--folder", None),
+    "reflect": of_config(ReflectConfig, "reflect.py", {}),
+    # Cherry's pre-experience: a model that has seen a little of the data is the one that scores it.
+    "experience_score": of_config(ScoreConfig, "score.py", {"--dataset": "reflect"}),
+    "experience_select": of_config(SelectConfig, "select_rows.py", {"--dataset": "experience_score"}),
+    "experience_sft": sft("experience_select"),
+    "score": of_config(ScoreConfig, "score.py", {"--dataset": "reflect", "--model_name_or_path": "experience_sft"}),
+    "select": of_config(SelectConfig, "select_rows.py", {"--dataset": "score"}),
+    "sft": sft("select"),
+    "publish": of_config(PublishConfig, "publish.py", {"--folder": WHOLE_RUN}),
 }
+TRAINING = ("experience_sft", "sft")
 
 
 def main() -> None:
@@ -86,9 +95,9 @@ def main() -> None:
 def check_all(lines: dict[str, list[str]], run_folder: Path) -> None:
     """Report a mistake in the last stage's YAML now, not after the oracle was paid."""
     for name, line in lines.items():
-        check_output_dir(run_folder / name, name)
+        check_output_dir(run_folder / name, name.removeprefix("experience_"))
         # TRL's settings need torch to be checked: only where training is to come.
-        if name != "sft" or not up_to_date(name, line, run_folder):
+        if name not in TRAINING or not up_to_date(name, line, run_folder):
             STAGES[name].validate(line)
 
 
@@ -103,13 +112,11 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def command_line(name: str, recipe: Path, run_folder: Path, present: list[str]) -> list[str]:
-    """The flags of a stage: its YAML, its place in the run, and the result of the stage that it reads."""
-    stage = STAGES[name]
+    """The flags of a stage: its YAML, its place in the run, and the results of the stages that it reads."""
     flags = ["--config", str(recipe / f"{name}.yaml")]
-    if stage.reads is None:
-        flags += [stage.input_flag, str(run_folder)]
-    elif stage.reads != name and stage.reads in present:
-        flags += [stage.input_flag, str(run_folder / stage.reads)]
+    for flag, stage in STAGES[name].reads.items():
+        if stage == WHOLE_RUN or stage in present:
+            flags += [flag, str(run_folder / stage)]
     return [*flags, "--output_dir", str(run_folder / name)]
 
 

@@ -1,4 +1,4 @@
-"""Score: the student's four losses, IFD and reversed IFD, for every variant of every row.
+"""Score: the student's four losses, IFD and reversed IFD, for every variant of every row; or what else --scores names.
 
 python recipes/score.py --config recipes/quickstart/score.yaml
 accelerate launch recipes/score.py --config recipes/quickstart/score.yaml
@@ -24,32 +24,17 @@ def main(config: ScoreConfig) -> None:
         import torch  # only now: a stage that is up to date starts no torch
         from accelerate import PartialState
 
-        from scoring.distributed import score_variants
-        from scoring.student import load_scorer, runs_bfloat16_slowly
+        from scoring.distributed import Ranks, score_variants
+        from scoring.kinds import measures_of
 
         state = PartialState(cpu=not torch.accelerator.is_available(), timeout=RANKS_MAY_DIFFER_BY)
         say("score", f"{state.num_processes} process(es) on {state.device.type}")
-        scorer = load_scorer(
-            config.model_name_or_path,
-            template=config.template,
-            dtype=config.dtype,
-            max_length=config.max_length,
-            span=config.span,
-            keep_token_losses=config.keep_token_losses,
-            attn_implementation=config.attn_implementation,
-            max_batch_tokens=config.max_batch_tokens,
-            source=record.inputs["model"],
-            device=state.device,
-        )
-        if runs_bfloat16_slowly(scorer.engine.model):
-            say("score", "warning: this CPU has no bfloat16 instructions; --dtype float32 is faster and exact")
-        folder = work_dir(Path(config.output_dir))
-        variants = load_variants(config)
-        scored = score_variants(variants, scorer, record.fingerprint, folder, state, partial(say, "score"))
+        ranks = Ranks(record.fingerprint, work_dir(Path(config.output_dir)), state, partial(say, "score"))
+        scored = score_variants(load_variants(config), measures_of(config, record, ranks), ranks)
         state.destroy_process_group()
         return scored
 
-    run_stage(config.output_dir, record, lineage(config.dataset), compute)
+    run_stage(config.output_dir, record, lineage(config.model_name_or_path, config.dataset), compute)
 
 
 if __name__ == "__main__":

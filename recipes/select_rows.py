@@ -5,22 +5,27 @@ python recipes/select_rows.py --dataset tatsu-lab/alpaca --statistics MingLiiii/
     --strategy cherry --fraction 0.05
 """
 
-from hub_cards.cli import run
+from hub_cards.cli import run, say
 from hub_cards.stages import lineage, run_stage
 from scoring.config import SelectConfig
 from scoring.selection.apply import select_rows
-from scoring.selection.load import load_scored
+from scoring.selection.load import joined_lines, load_scored
 from scoring.selection.table import ScoreTable
 
 
 def main(config: SelectConfig) -> None:
     def compute():
         steps = config.steps()
-        variants, notes = load_scored(config, steps)
+        variants, joined = load_scored(config, steps)
+        for line in joined_lines(joined):
+            say("select", line)
         selected, counts = select_rows(ScoreTable(variants), steps)
-        return selected, {**counts, **notes}
+        for step in counts["steps"]:
+            say("select", f"{step['step']}: {step['kept']:,} of {step['rows']:,} rows kept")
+        return selected, {**counts, "joined": joined}
 
-    run_stage(config.output_dir, config.planned_record(), lineage(config.dataset), compute)
+    earlier = lineage(config.statistics or "", config.dataset)
+    run_stage(config.output_dir, config.planned_record(), earlier, compute)
 
 
 if __name__ == "__main__":

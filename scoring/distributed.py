@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from accelerate import PartialState
-from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
+from datasets import Dataset, DatasetDict, Features, concatenate_datasets
 
+from hub_cards.arrow import arrow_column
 from hub_cards.errors import BadInputError, StoppedError
-from hub_cards.schema import VARIANTS, features
-from hub_cards.shards import Batch, ShardedStep
-from scoring.ifd import EncodedRows, Scorer, encode_rows, score_batch
-from scoring.preflight import Preflight
+from hub_cards.schema import VARIANTS
+from hub_cards.shards import ShardedStep
+from scoring.config import IFD
+from scoring.measures import COUNTED, Measure
 from scoring.progress import Progress
 from scoring.statistics import describe
 
@@ -24,25 +25,35 @@ from scoring.statistics import describe
 SHARD_CHARACTERS = 64_000
 CHARACTERS_A_ROW = 100  # what a row costs beyond its text
 GOLDEN_RATIO = 0.6180339887498949
-CHECKED_ROWS, CHECKED_SPANS = 16, 12  # all four kinds of text, from rows that share prefixes
 
-# Beside the scores in the shards, for the record's counts, and not in the result.
-COUNTED = {"boundary_merged": Value("bool"), "depends_on_span": Value("bool")}
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes that share a run, and the place where they leave what they have computed.
+
+    Attributes:
+        key, work_dir: cache key and folder of finished shards.
+        say: prints a line, from the main process only.
+    """
+
+    key: str
+    work_dir: Path
+    state: PartialState
+    say: Callable[[str], None]
 
 
 def score_variants(
-    variants: DatasetDict, scorer: Scorer, key: str, work_dir: Path, state: PartialState, say: Callable[[str], None]
+    variants: DatasetDict, measures: Iterable[Measure], ranks: Ranks
 ) -> tuple[DatasetDict, dict[str, Any]]:
-    """Add the score columns to every variant.
+    """Add the columns of some measures to every variant.
 
     The variants of a row stand next to each other while they are scored, so that what they share is computed once and
     an unchanged variant gets exactly its parent's numbers. The rows are cut into shards of equal cost, whatever the
-    number of processes; every rank computes its share and leaves it in `work_dir`, and the main process reads all.
+    number of processes; every rank computes its share and leaves it in the work folder, and the main process reads all.
 
     Args:
         variants: the keys of `VARIANTS` that there are, all with the same rows.
-        key, work_dir: cache key and place of finished shards.
-        say: prints a line, from the main process only.
+        measures: taken one after the other; made when it is their turn, where they come from a generator.
 
     Returns:
         The scored variants and, for the record, each one's statuses and statistics; on other ranks than the main one
@@ -55,67 +66,68 @@ def score_variants(
     names = [name for name in VARIANTS if name in variants]
     rows = interleave([variants[name] for name in names])
     shards = equal_shards(row_costs(rows, len(names)), len(names))
+    scored, added, hidden, layout = rows, {}, [], None
+    for measure in measures:
+        scored = _add(measure, scored, shards, ranks)
+        added[measure.name] = list(measure.features)
+        hidden += measure.hidden
+        layout = layout or (measure.engine and ("packed" if measure.engine.is_packed else "padded"))
+    if not ranks.state.is_main_process:
+        return DatasetDict(), {}
+    check_join(rows, scored)
+    parts = {name: scored.select(range(number, len(scored), len(names))) for number, name in enumerate(names)}
+    counts = {**_counts(parts, added), "layout": layout}
+    return DatasetDict({name: part.remove_columns(hidden) for name, part in parts.items()}), counts
+
+
+def _add(measure: Measure, rows: Dataset, shards: Sequence[range], ranks: Ranks) -> Dataset:
+    """The rows with a measure's columns, after all ranks have computed their shares of them."""
+    say = ranks.say if measure.name == IFD else lambda line: ranks.say(f"{measure.name}: {line}")
     step = ShardedStep(
         rows,
-        lambda batch, encoded: {**score_batch(batch, scorer, encoded), **_counted(encoded)},
-        key,
-        Features({**rows.features, **features(scorer.columns), **COUNTED}),
-        work_dir,
+        measure.compute,
+        f"{ranks.key} {measure.name}",
+        Features({**rows.features, **measure.features, **measure.hidden}),
+        ranks.work_dir,
         shards,
-        prepare=lambda batch: encode_rows(batch, scorer),
+        prepare=measure.adds.prepare,
     )
-    mine = spread(len(shards))[state.process_index :: state.num_processes]
+    mine = spread(len(shards))[ranks.state.process_index :: ranks.state.num_processes]
     missing = step.missing(mine)
     everybodys = step.missing(range(len(shards)))
     todo, todo_of_all = (sum(len(shards[number]) for number in numbers) for numbers in (missing, everybodys))
     if missing:
-        _self_check(rows, scorer, say)
-    preflight = Preflight(scorer, todo, say)
-    with Progress(todo, todo_of_all, scorer.engine, say, shown=state.is_main_process) as progress:
+        measure.begin(rows, todo, say)
+    with Progress(todo, todo_of_all, measure.engine, say, shown=ranks.state.is_main_process) as progress:
 
         def on_shard(shard: Dataset) -> None:
             progress.advance(len(shard))
-            if state.is_main_process:
-                preflight.add(shard, progress.seconds_left())
+            if ranks.state.is_main_process:
+                measure.watch(shard, progress.seconds_left())
 
         step.compute(mine, on_shard)
-    preflight.finish()
-    state.wait_for_everyone()
-    if not state.is_main_process:
-        return DatasetDict(), {}
-    scored = step.result()
-    check_join(rows, scored)
-    return _split(scored, names, scorer)
+    measure.end()
+    ranks.state.wait_for_everyone()
+    return step.result()
 
 
-def _self_check(rows: Dataset, scorer: Scorer, say: Callable[[str], None]) -> None:
-    """Hold the first rows against one text at a time before anything is scored."""
-    spans = [span for span in encode_rows(rows[:CHECKED_ROWS], scorer).all_spans() if span.n_scored]
-    worst = scorer.engine.check(spans[:: -(-len(spans) // CHECKED_SPANS) or 1])
-    why = scorer.engine.why_padded
-    layout = "packed, common prefixes once" if why is None else f"padded ({why})"
-    say(
-        f"{layout}, {scorer.engine.max_batch_tokens:,} tokens a batch; self-check: losses within {worst:.0e} of one "
-        "text at a time"
-    )
-
-
-def _counted(encoded: EncodedRows) -> Batch:
-    sides = list(zip(encoded.pairs["Q"], encoded.pairs["A"], strict=True))
-    return {name: [any(getattr(pair, name) for pair in pairs) for pairs in sides] for name in COUNTED}
-
-
-def _split(scored: Dataset, names: Sequence[str], scorer: Scorer) -> tuple[DatasetDict, dict[str, Any]]:
-    parts = {name: scored.select(range(number, len(scored), len(names))) for number, name in enumerate(names)}
-    counts = {
-        "score_status": {name: dict(Counter(part["score_status"][:]).most_common()) for name, part in parts.items()},
-        "statistics": {name: describe(part) for name, part in parts.items()},
-        "layout": "packed" if scorer.engine.is_packed else "padded",
-        # Rows whose context and response (or instruction) the tokenizer joins, and rows that --span decides about.
-        "boundary_merged": {name: sum(part["boundary_merged"][:]) for name, part in parts.items()},
-        "depends_on_span": {name: sum(part["depends_on_span"][:]) for name, part in parts.items()},
+def _counts(parts: Mapping[str, Dataset], added: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What the record should say of the scored variants, by the kinds of scores that were added."""
+    counts: dict[str, Any] = {"statistics": {name: describe(part) for name, part in parts.items()}}
+    if IFD in added:
+        counts["score_status"] = {
+            name: dict(Counter(part["score_status"][:]).most_common()) for name, part in parts.items()
+        }
+        for column in COUNTED:  # rows whose texts the tokenizer joins, and rows that --span decides about
+            counts[column] = {name: sum(part[column][:]) for name, part in parts.items()}
+    # The other scores have no status: how many rows are without them.
+    counts["missing"] = {
+        column: {name: arrow_column(part, column).null_count for name, part in parts.items()}
+        for kind, columns in added.items()
+        if kind != IFD
+        for column in columns
     }
-    return DatasetDict({name: part.remove_columns(list(COUNTED)) for name, part in parts.items()}), counts
+    return counts
 
 
 def interleave(parts: Sequence[Dataset]) -> Dataset:
@@ -124,7 +136,7 @@ def interleave(parts: Sequence[Dataset]) -> Dataset:
     Raises:
         BadInputError: the parts hold different rows, or one holds a row twice.
     """
-    ids = [_column(part, "row_id") for part in parts]
+    ids = [arrow_column(part, "row_id") for part in parts]
     size = len(parts[0])
     positions = [pc.index_in(ids[0], value_set=found) for found in ids]
     same_rows = all(len(part) == size for part in parts) and not any(found.null_count for found in positions)
@@ -137,10 +149,6 @@ def interleave(parts: Sequence[Dataset]) -> Dataset:
     return concatenate_datasets(list(parts)).select(order)
 
 
-def _column(part: Dataset, name: str) -> pa.ChunkedArray:
-    return part.select_columns(name).with_format("arrow")[:][name]
-
-
 def check_join(rows: Dataset, scored: Dataset) -> None:
     """Make sure that what the ranks left is every row once, in order.
 
@@ -148,7 +156,7 @@ def check_join(rows: Dataset, scored: Dataset) -> None:
         StoppedError: it is not.
     """
     for column in ("row_id", "variant"):
-        if not _column(rows, column).equals(_column(scored, column)):
+        if not arrow_column(rows, column).equals(arrow_column(scored, column)):
             raise StoppedError(f"the parts in the work folder hold other rows than --dataset (column {column})")
 
 

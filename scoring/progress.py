@@ -23,17 +23,18 @@ class Progress:
 
     Args:
         total, total_of_all: rows that this rank, and all ranks together, have to score.
+        engine: counts the tokens; None where nobody does.
         say: prints a line.
         shown: False on all ranks but one.
     """
 
     def __init__(
-        self, total: int, total_of_all: int, engine: LikelihoodEngine, say: Callable[[str], None], shown: bool
+        self, total: int, total_of_all: int, engine: LikelihoodEngine | None, say: Callable[[str], None], shown: bool
     ) -> None:
         self.total, self.engine, self.say, self.shown = total, engine, say, shown
         self.scale = total_of_all / max(total, 1)
         self.done = 0
-        self.tokens_before = engine.tokens_run
+        self.tokens_before = engine.tokens_run if engine else 0
         self.started = self.said = time.monotonic()
         on_terminal = shown and sys.stderr.isatty()
         self.bar = tqdm(
@@ -68,12 +69,13 @@ class Progress:
     def line(self) -> str:
         """Rows, speed, tokens a batch and time left (or taken)."""
         taken = max(time.monotonic() - self.started, 1e-9)
-        rows, tokens = self.done * self.scale, (self.engine.tokens_run - self.tokens_before) * self.scale
+        rows = self.done * self.scale
         left = f"{duration(self.seconds_left())} left" if self.done < self.total else f"{duration(taken)} taken"
-        return (
-            f"{rows:,.0f} of {self.total * self.scale:,.0f} rows, {rows / taken:,.1f} rows/s, {tokens / taken:,.0f} "
-            f"tokens/s, {self.engine.max_batch_tokens:,} tokens a batch, {left}"
-        )
+        tokens = ""
+        if self.engine is not None:
+            per_second = (self.engine.tokens_run - self.tokens_before) * self.scale / taken
+            tokens = f"{per_second:,.0f} tokens/s, {self.engine.max_batch_tokens:,} tokens a batch, "
+        return f"{rows:,.0f} of {self.total * self.scale:,.0f} rows, {rows / taken:,.1f} rows/s, {tokens}{left}"
 
 
 def duration(seconds: float) -> str:

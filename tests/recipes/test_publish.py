@@ -6,6 +6,8 @@ import pytest
 from datasets import load_dataset, load_from_disk
 from huggingface_hub import DatasetCard, ModelCard
 
+from hub_cards.provenance import read_records
+
 CONFIGS = ("selected", "original", "reflect_instruction", "reflect_response", "reflect_both")
 
 
@@ -48,6 +50,25 @@ def test_the_cards_tell_the_truth(published):
     model = ModelCard.load(published / "model/README.md")
     assert model.data.base_model is None and model.data.license == "cc-by-nc-4.0"
     assert "recipes/quickstart/student" in model.text and "{{" not in model.text
+
+
+def test_the_statistics_are_the_scores_without_the_texts(published, small_run):
+    for config in CONFIGS[1:]:
+        loaded = load_dataset(str(published / "statistics"), config, split="train")
+        saved = load_from_disk(small_run / "score")[config]
+        assert loaded.column_names[0] == "row_id" and "score_status" in loaded.column_names
+        assert not {"instruction", "input", "output", "reflection", "variant"} & set(loaded.column_names)
+        for column in loaded.column_names:
+            assert loaded[column][:] == saved[column][:], column
+    assert not (published / "statistics/selected").exists()
+
+
+def test_the_statistics_say_whose_they_are(published, small_run):
+    card = DatasetCard.load(published / "statistics/README.md")
+    assert card.data.license == "cc-by-nc-4.0"
+    assert "| `vicuna` |" in card.text and "`recipes/quickstart/student`" in card.text and "{{" not in card.text
+    assert "recipes/select_rows.py" in card.text and "recipes/verify_statistics.py" in card.text
+    assert [record.step for record in read_records(published / "statistics")] == ["reflect", "score"]
 
 
 def test_trl_trains_on_the_published_selection_as_it_is(published, quickstart, tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hub_cards.errors import BadInputError, StoppedError
 from scoring.distributed import (
     CHARACTERS_A_ROW,
-    COUNTED,
+    Ranks,
     check_join,
     equal_shards,
     interleave,
@@ -17,6 +17,7 @@ from scoring.distributed import (
     score_variants,
     spread,
 )
+from scoring.measures import COUNTED, IfdMeasure
 
 PROPERTY = settings(max_examples=100, deadline=None)
 
@@ -170,7 +171,8 @@ class TestScoreVariants:
         said = []
 
         def run():
-            return score_variants(variants, scorer, "key", tmp_path / "work", PartialState(), said.append)
+            ranks = Ranks("key", tmp_path / "work", PartialState(), said.append)
+            return score_variants(variants, [IfdMeasure.of(scorer)], ranks)
 
         return run, scorer, said
 
