@@ -21,6 +21,8 @@ bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_scoring.py
 	$(BIN)/python tests/benchmarks/bench_scoring_memory.py
 	$(BIN)/python tests/benchmarks/bench_oracle.py
+	$(BIN)/python tests/benchmarks/bench_instant.py
+	$(BIN)/python tests/benchmarks/bench_coverage.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.11")'

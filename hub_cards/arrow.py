@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from tempfile import NamedTemporaryFile
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +20,19 @@ def numbers(column: pa.ChunkedArray) -> np.ndarray:
     """A column of numbers as float64; NaN stands for null, and for what is no finite number."""
     values = pc.fill_null(pc.cast(column, pa.float64()), float("nan")).to_numpy()
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def mapped(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Tables one after the other, in a temporary file that is mapped and not read: they may be more than the memory.
+
+    The file lives as long as the mapping.
+    """
+    with NamedTemporaryFile(suffix=".arrow") as file:
+        with pa.ipc.new_stream(file, schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+        file.flush()
+        return pa.ipc.open_stream(pa.memory_map(file.name)).read_all()
 
 
 def positions_in(wanted: pa.ChunkedArray, known: pa.ChunkedArray) -> np.ndarray:

@@ -10,7 +10,7 @@ from hub_cards.provenance import StepRecord, read_records
 from hub_cards.sources import Source
 
 STEP = "publish"
-VERSION = 1
+VERSION = 2
 PUBLISHED_STAGES = ("score", "select", "sft")
 
 

@@ -68,14 +68,16 @@ def read_batches(paths: Sequence[Path], limit: int | None = None) -> Iterator[pa
     for path in paths:
         try:
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches():
-                    batch = batch if left is None else batch.slice(0, left)
-                    batch.validate(full=True)  # text that is not UTF-8
-                    if len(batch):
-                        yield batch
-                    left = None if left is None else left - len(batch)
-                    if left == 0:
-                        return
+                # Whole groups: batches of a fixed size cut across them would copy every text once more.
+                for number in range(file.num_row_groups):
+                    for batch in file.read_row_group(number).to_batches():
+                        batch = batch if left is None else batch.slice(0, left)
+                        batch.validate(full=True)  # text that is not UTF-8
+                        if len(batch):
+                            yield batch
+                        left = None if left is None else left - len(batch)
+                        if left == 0:
+                            return
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # OSError: a damaged page, found on reading
             raise BadInputError(f"{path} cannot be read as parquet ({' '.join(str(error).split())})") from error
 

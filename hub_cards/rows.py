@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from json.encoder import encode_basestring
 from pathlib import Path, PurePosixPath
-from tempfile import NamedTemporaryFile
 from typing import Any, NoReturn
 
 import pyarrow as pa
 from datasets import Dataset, DatasetDict
 
+from hub_cards.arrow import mapped
 from hub_cards.errors import BadInputError
 from hub_cards.formats import FieldError, Format, Pair, detect_format
 from hub_cards.parts import ALIASES, find_parts, parquet_schema, part_name, read_batches, read_parquet
@@ -85,7 +85,7 @@ def row_id(instruction: str, input: str, output: str) -> str:
     """Content hash of one pair: the first 16 hex digits of sha256 over its JSON."""
     # The three strings as `json.dumps(..., ensure_ascii=False)` writes a list of them, without its overhead.
     text = f"[{encode_basestring(instruction)}, {encode_basestring(input)}, {encode_basestring(output)}]"
-    return hashlib.sha256(text.encode()).hexdigest()[:ROW_ID_DIGITS]
+    return hashlib.sha256(text.encode()).digest()[: ROW_ID_DIGITS // 2].hex()
 
 
 def row_ids(texts: Texts, seen: Counter[str] | None = None) -> list[str]:
@@ -100,6 +100,10 @@ def number_duplicates(ids: Iterable[str], seen: Counter[str] | None = None) -> l
         seen: how often each id occurred before; counts on.
     """
     seen = Counter() if seen is None else seen
+    ids = list(ids)
+    if not seen and len(set(ids)) == len(ids):
+        seen.update(ids)
+        return ids
     unique = []
     for identity in ids:
         seen[identity] += 1
@@ -282,16 +286,10 @@ def _hub_chunks(rows: Dataset, limit: int | None) -> Iterator[Chunk]:
 
 
 def _read_rows(reader: _Reader, chunks: Iterable[Chunk], fingerprint: str | None = None) -> LoadedRows:
-    with NamedTemporaryFile(suffix=".arrow") as file:
-        schema = features(ROW_COLUMNS).arrow_schema
-        with pa.ipc.new_stream(file, schema) as writer:
-            for chunk in chunks:
-                writer.write_table(pa.table(reader.columns(chunk), schema=schema))
-        file.flush()
-        if reader.format is None:
-            raise BadInputError(f"{reader.where} is empty: it holds no rows")
-        # Mapped, not read: the rows may be more than the memory holds. The file lives as long as the mapping.
-        table = pa.ipc.open_stream(pa.memory_map(file.name)).read_all()
+    schema = features(ROW_COLUMNS).arrow_schema
+    table = mapped((pa.table(reader.columns(chunk), schema=schema) for chunk in chunks), schema)
+    if reader.format is None:
+        raise BadInputError(f"{reader.where} is empty: it holds no rows")
     # Without a fingerprint of ours `datasets` would make one of all texts, in memory.
     return LoadedRows(Dataset(table, fingerprint=fingerprint or reader.digest.hexdigest()[:32]), reader.notes())
 

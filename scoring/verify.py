@@ -23,8 +23,10 @@ from scoring.spans import PUBLISHED, SPANS
 from scoring.templates import check_template_name
 
 COMPARED = tuple(column.name for column in SCORE_COLUMNS if column.dtype != "string")
-JUDGED = ("ppl_A_condition", "ppl_A_direct", "ppl_Q_condition", "ppl_Q_direct")  # by the first that there is
-MAX_MEDIAN = 0.05  # another precision or library moves a perplexity by less, another model or template by far more
+# By the one of these that differs most: a small model hardly looks at the template before a response, but does at the
+# response before a question.
+JUDGED = ("ppl_A_condition", "ppl_Q_condition", "ppl_A_direct", "ppl_Q_direct")
+MAX_MEDIAN = 0.05  # another precision or library moves a perplexity by less, another model or template by more
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -165,10 +167,10 @@ def verdict(comparisons: Sequence[Comparison]) -> tuple[bool, str]:
     Raises:
         BadInputError: no perplexity has a number on both sides.
     """
-    by_name = {comparison.column: comparison for comparison in comparisons if comparison.rows}
-    judged = next((by_name[column] for column in JUDGED if column in by_name), None)
-    if judged is None:
+    there = [comparison for comparison in comparisons if comparison.column in JUDGED and comparison.rows]
+    if not there:
         raise BadInputError("--statistics: no row has a perplexity both there and from this model, nothing to judge by")
+    judged = max(there, key=lambda comparison: comparison.median)
     fits = judged.median <= MAX_MEDIAN
     said = "fit this model and these settings" if fits else "do NOT fit this model with these settings"
     return fits, (

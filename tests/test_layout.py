@@ -47,7 +47,8 @@ LIGHT = [
     name
     for name in SOURCES
     if Path(name).name == "config.py"
-    or name in ("scoring/templates.py", "scoring/statistics.py", "scoring/prescored.py", "scoring/selectit.py")
+    or name in ("scoring/templates.py", "scoring/statistics.py", "scoring/selectit.py", "scoring/verify.py")
+    or name in ("scoring/prescored.py", "scoring/prescored_formats.py", "scoring/alignment.py")
     or name in ("scoring/describe_config.py", "scoring/report.py", "scoring/plots.py", "scoring/flow_plot.py")
     or name.startswith("scoring/selection/")
 ]

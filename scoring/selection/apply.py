@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, DatasetInfo, concatenate_datasets
 
+from hub_cards.arrow import mapped
+from hub_cards.provenance import fingerprint_of
 from hub_cards.schema import COLUMNS_BY_NAME, SELECT_COLUMNS, VARIANTS, features
 from scoring.selection.base import NOBODY
 from scoring.selection.steps import Step
@@ -18,6 +20,7 @@ from scoring.selection.table import IFD, Rows, ScoreTable
 
 DECISION_FEATURES = features((COLUMNS_BY_NAME["row_id"], *SELECT_COLUMNS))
 ORIGINAL = VARIANTS[0]
+GATHERED_ROWS = 10_000  # at a time: what the memory has to hold
 
 
 @dataclass
@@ -125,8 +128,13 @@ def _winners(table: ScoreTable, decisions: Decisions, columns: pa.Table) -> Data
         positions.append(mine)
         places.append(offset + (mine if order is None else order[mine]))
         offset += len(part)
-    # Picked only when they are saved: all of them may be more than the memory holds.
-    return concatenate_datasets(parts).select(np.concatenate(places)[np.argsort(np.concatenate(positions))])
+    places = np.concatenate(places)[np.argsort(np.concatenate(positions))]
+    # As one table, and many rows at a time: `Dataset.select` would look every row up by itself when it is saved.
+    rows = concatenate_datasets(parts)
+    whole = rows.data.table
+    blocks = (places[start : start + GATHERED_ROWS] for start in range(0, len(places), GATHERED_ROWS))
+    kept = mapped((whole.take(pa.array(block)) for block in blocks), whole.schema)
+    return Dataset(kept, info=DatasetInfo(features=rows.features), fingerprint=fingerprint_of(places.tolist()))
 
 
 def _beside(rows: Dataset, columns: pa.Table) -> Dataset:

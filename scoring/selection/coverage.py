@@ -42,12 +42,15 @@ def pick_by_coverage(vectors_ND: np.ndarray, count: int) -> Coverage:
 
     Similarity is the cosine, taken in float64, and 0 where it is negative: a row that points away from every pick
     counts as uncovered, not against them. Gains that differ by less than 1e-12 a row are a tie, and the lower row
-    number wins it, so that neither block sizes nor threads decide; every other pick is that of a greedy choice on the
-    full matrix of similarities. Where every row is covered, the rest is picked in order of row number.
+    number wins it, so that neither block sizes nor threads decide. Exact ties are common: once the large groups are
+    covered, two rows that stand only for each other add the same, whichever is picked. Every other pick is that of a
+    greedy choice on the full matrix of similarities. Where every row is covered, the rest is picked in order of row
+    number.
 
     All gains are kept exact, not only those that lazy greedy would look at: a pick changes them only by the rows whose
-    nearest pick it becomes, which is about one in k at the k-th pick. Together that is the work of 5 to 8 matrices of
-    similarities for 1,000 picks, whatever the data. Memory is that of the vectors in float64 and a few blocks.
+    nearest pick it becomes, on ordinary data about one in k at the k-th pick. Measured, 1,000 picks among 10,000
+    clustered rows take the work of 6.4 matrices of similarities; nothing bounds it for data made to defeat it. Memory
+    is that of the vectors in float64 and a few blocks.
 
     Args:
         vectors_ND: one vector a row, of any length.

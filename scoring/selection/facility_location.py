@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from scoring.selection.base import KEPT, UNSCORED, Outcome, reasons_of
+from scoring.selection.coverage import pick_by_coverage
 from scoring.selection.share import Share
 from scoring.selection.table import Rows
 
@@ -33,8 +34,6 @@ class FacilityLocation(Share):
 
     def decide(self, rows: Rows) -> Outcome:
         """See `Strategy`."""
-        from scoring.selection.coverage import pick_by_coverage
-
         vectors_MD, has_N = rows.vectors(EMBEDDING)
         has_direction_M = vectors_MD.any(axis=1)  # a vector of zeros has none
         vectors_MD, has_N[has_N] = vectors_MD[has_direction_M], has_direction_M
@@ -50,6 +49,6 @@ class FacilityLocation(Share):
         ranks_N, scores_N = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), np.nan)
         ranks_N[picked] = np.arange(1, len(picked) + 1)
         scores_N[picked] = coverage.gains
-        notes = {"objective": coverage.objective, "mean_similarity": coverage.objective / len(left)}
+        notes = {"objective": coverage.objective, "mean_similarity": coverage.mean_similarity}
         kept_N = np.asarray(reasons_N == KEPT, dtype=bool)
         return Outcome(reasons_N, kept_N, ranks_N=ranks_N, scores_N=scores_N, notes=notes)

@@ -9,6 +9,7 @@ import numpy as np
 
 from hub_cards.errors import BadInputError
 from scoring.selection.base import KEPT, UNSCORED, Outcome, reasons_of
+from scoring.selection.experience import pick_experience
 from scoring.selection.table import Rows
 
 NOT_PICKED = "not_picked"
@@ -42,8 +43,6 @@ class PreExperience:
 
     def decide(self, rows: Rows) -> Outcome:
         """See `Strategy`."""
-        from scoring.selection.experience import pick_experience
-
         vectors_MD, has_N = rows.vectors("prompt_embedding")
         ppl_N = rows.numbers("ppl_prompt")
         scored_N = has_N & ~np.isnan(ppl_N) & ~rows.unscored()

@@ -51,7 +51,7 @@ def make_vectors(kind: str, rows: int) -> np.ndarray:
 
 
 def pick_dense(vectors_ND: np.ndarray, count: int) -> tuple[list[int], float]:
-    """Greedy on the whole matrix: the picks and the objective."""
+    """Greedy on the whole matrix, the first of those equal to 9 digits: the picks and the objective."""
     unit_ND = vectors_ND.astype(np.float64)
     unit_ND /= np.linalg.norm(unit_ND, axis=1, keepdims=True)
     similarity_NN = (unit_ND @ unit_ND.T).clip(0)
@@ -60,7 +60,7 @@ def pick_dense(vectors_ND: np.ndarray, count: int) -> tuple[list[int], float]:
     for _ in range(count):
         gain_N = np.maximum(similarity_NN - covered_N, 0).sum(axis=1)
         gain_N[picks] = -1
-        picks.append(int(gain_N.argmax()))
+        picks.append(int(gain_N.round(9).argmax()))
         covered_N = np.maximum(covered_N, similarity_NN[picks[-1]])
     return picks, float(covered_N.sum())
 

@@ -22,7 +22,13 @@ def imports_torch(root, *command) -> str:
     return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", ["recycle", "reflect", "score", "select_rows", "publish"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("recycle", "reflect", "score", "select_rows", "publish"),
+        *("compare_selections", "describe", "replay_selection", "verify_statistics"),
+    ],
+)
 def test_help_imports_no_torch(root, name):
     assert imports_torch(root, f"recipes/{name}.py", "--help") == "False False"
 

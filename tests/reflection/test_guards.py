@@ -265,6 +265,6 @@ def test_the_parent_is_not_changed_and_its_other_columns_do_not_matter():
 def test_a_degenerate_pair_is_judged_in_no_time(unit):
     """An oracle that runs wild repeats one token up to its length limit."""
     long = f"x{unit * 20_000}"
-    started = time.perf_counter()
+    started = time.process_time()
     guard(parent(f"{long} a", f"{long} b", f"{long} c"), found(f"{long} d", f"{long} e", f"{long} f"))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

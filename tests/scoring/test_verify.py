@@ -105,9 +105,17 @@ class TestVerdict:
         numbers = np.array([2.0, 3.0, 4.0])
         assert verdict(compare({"ppl_A_condition": numbers}, {"ppl_A_condition": np.array([2.0, 3.0, 400.0])}))[0]
 
-    def test_another_column_where_that_one_is_missing(self):
-        fits, sentence = verdict(compare({"ppl_A_direct": np.ones(2)}, {"ppl_A_direct": np.full(2, 2.0)}))
-        assert not fits and "ppl_A_direct is 100.00%" in sentence
+    @pytest.mark.parametrize("odd", ["ppl_Q_direct", "ppl_A_direct", "ppl_Q_condition", "ppl_A_condition"])
+    def test_the_perplexity_that_differs_most_decides(self, odd):
+        published = {
+            name: np.ones(3) for name in ("ppl_A_condition", "ppl_Q_condition", "ppl_A_direct", "ppl_Q_direct")
+        }
+        fits, sentence = verdict(compare(published, {**published, odd: np.full(3, 2.0)}))
+        assert not fits and f"{odd} is 100.00%" in sentence
+
+    def test_lengths_and_ratios_do_not_decide(self):
+        published = {"ppl_A_direct": np.ones(2), "ifd_ppl": np.ones(2), "n_tokens_A": np.ones(2)}
+        assert verdict(compare(published, {**published, "ifd_ppl": np.full(2, 9.0), "n_tokens_A": np.full(2, 9.0)}))[0]
 
     def test_no_perplexity(self):
         with pytest.raises(BadInputError, match="nothing to judge by"):
