@@ -182,9 +182,10 @@ def load_variants(arguments: DataArguments) -> DatasetDict:
     saved = _load_parts(folder, arguments, source) if folder else load_folder(Path(arguments.dataset))
     wanted = ALIASES.get(arguments.dataset_config, arguments.dataset_config)
     names = [wanted] if wanted else [name for name in VARIANTS if name in saved]
-    if not names:
+    if not names or wanted == "selected":
+        hint = "; name all steps in one --strategy, on what this was selected from" if "selected" in saved else ""
         raise BadInputError(
-            f"--dataset {arguments.dataset}: holds {', '.join(saved)} and none of {', '.join(VARIANTS)}"
+            f"--dataset {arguments.dataset}: holds {', '.join(saved)} and none of {', '.join(VARIANTS)}{hint}"
         )
     return DatasetDict({name: _head(_pick(saved, arguments, name), arguments.limit) for name in names})
 

@@ -85,6 +85,8 @@ def find_source(location: str, revision: str | None = None, flag: str = "--datas
     Raises:
         BadInputError: nothing is there, the file type is unknown, or a folder holds no data.
     """
+    if not location:
+        raise BadInputError(f"{flag}: is empty; name a Hub id, a folder or a file")
     path = Path(location)
     if path.is_file():
         if path.suffix not in FILE_TYPES:

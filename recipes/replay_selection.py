@@ -11,7 +11,7 @@ from hub_cards.errors import BadInputError, StoppedError
 from hub_cards.provenance import read_records
 from hub_cards.storage import load_folder
 from scoring.config import SELECT
-from scoring.selection.ledger import replay
+from scoring.selection.ledger import check_saved, replay
 from scoring.selection.load import load_scored, settings_of
 from scoring.selection.steps import step_of
 
@@ -23,7 +23,9 @@ def main() -> None:
     records = read_records(folder)
     if not records or records[-1].step != SELECT:
         raise BadInputError(f"{folder}: holds no selection")
-    record, ledger = records[-1], load_folder(folder)["decisions"]
+    record, saved = records[-1], load_folder(folder)
+    ledger = saved["decisions"]
+    check_saved(saved, record.counts["ledger"])
     steps = [step_of(view) for view in record.config["strategy"]]
     rows = None
     if any(step.strategy.needs for step in steps):  # texts, embeddings: those are not in the ledger

@@ -22,6 +22,9 @@ def main(config: SelectConfig) -> None:
         selected, counts = select_rows(ScoreTable(variants), steps)
         for step in counts["steps"]:
             say("select", f"{step['step']}: {step['kept']:,} of {step['rows']:,} rows kept")
+        say("select", ", ".join(f"{reason} {count:,}" for reason, count in counts["select_reason"].items()))
+        if not counts["selected"]:
+            say("select", "warning: no row was kept")
         return selected, {**counts, "joined": joined}
 
     earlier = lineage(config.statistics or "", config.dataset)

@@ -9,6 +9,7 @@ from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.rows import DataArguments
 from hub_cards.sources import Source, find_model, find_source, hash_file
+from scoring.selection import STRATEGIES
 from scoring.selection.steps import HELP, Step, parse_steps
 from scoring.spans import PUBLISHED, SPANS
 from scoring.templates import check_template_name
@@ -139,7 +140,10 @@ class SelectConfig(DataArguments):
 
     output_dir: str = field(default="runs/select", metadata={"help": "folder for `selected` and `decisions`"})
     strategy: list[str] = field(
-        default_factory=lambda: ["selective"], metadata={"help": f"how to select: {HELP}; see scoring/README.md"}
+        default_factory=lambda: ["selective"],
+        metadata={
+            "help": f"how to select: {HELP}: {', '.join(STRATEGIES)} (scoring/selection/README.md)".replace("%", "%%")
+        },
     )
     statistics: str | None = field(
         default=None,

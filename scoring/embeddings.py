@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -82,6 +83,8 @@ def load_sentence_embedder(
 
     flag = "--embedding_model"
     source = source or find_model(name_or_path, revision, flag)
+    if source.kind == "folder" and not (Path(name_or_path) / "modules.json").is_file():
+        raise BadInputError(f"{flag} {name_or_path}: holds no sentence-transformers model (it has no modules.json)")
     device = torch.device(device or torch.accelerator.current_accelerator() or "cpu")
     try:
         model = SentenceTransformer(

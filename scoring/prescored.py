@@ -27,6 +27,7 @@ from scoring.ratios import LOSS_KEYS
 FLAG = "--statistics"
 # What the checks look at, whatever is asked for.
 CHECKED = tuple(f"{unit}_{key}" for unit in ("loss", "ppl") for key in LOSS_KEYS)
+TIED = 0.02  # share by which instructions must make responses less likely before that is odd
 MAX_DIFFERENCE, MIN_SHARE = 0.02, 0.99  # nats between a loss and the logarithm of its perplexity; of that many rows
 
 
@@ -114,7 +115,8 @@ def _add(
     else:
         scores, counts = _by_id(scores, part, rows, name, where)
         notes |= counts
-    kept = rows.remove_columns([column for column in scores.column_names if column in rows.column_names])
+    # Scores of the rows' own would be another model's: one decision is never made of two.
+    kept = rows.remove_columns([column for column in rows.column_names if column in KNOWN])
     beside = Dataset(scores, fingerprint=fingerprint_of([source.fingerprint, name, scores.column_names]))
     added = concatenate_datasets([kept, beside], axis=1) if scores.num_columns else rows
     return added, {**notes, "warnings": warnings}
@@ -192,7 +194,7 @@ def _check_numbers(scores: pa.Table, where: str) -> list[str]:
     if above is None or below is None or np.isnan(above).all() or np.isnan(below).all():
         return []
     medians = np.nanmedian(above), np.nanmedian(below)
-    if medians[0] < medians[1]:
+    if medians[0] < medians[1] * (1 + TIED):
         return []
     return [
         f"{where}: the median ppl of the responses with their instruction is {medians[0]:.3g}, without it "

@@ -40,6 +40,7 @@ STATISTICS_COLUMNS = (
 )
 KNOWN = {column.name: column for column in STATISTICS_COLUMNS}
 UNITS = ("loss", "ppl")
+LEAST_PPL = 1 - 1e-6  # that of a text that is certain, but for rounding
 MAX_LOSS = 700  # beyond it exp() leaves float64
 Arrays = dict[str, np.ndarray]
 
@@ -103,7 +104,7 @@ def part_of_table(
     if "data" in table.column_names and pa.types.is_struct(table.schema.field("data").type):
         holder = pa.table({name: pc.struct_field(table["data"], name) for name in _fields(table)})
     if any(unit in holder.column_names and _is_list(holder[unit].type) for unit in UNITS):
-        arrays, notes = _arrays_of_lists(holder)
+        arrays, notes = _arrays_of_lists(holder, where)
         return Part(len(table), _derived(arrays, columns), None, "position", notes)
     arrays, notes = _arrays_of_columns(holder)
     if not arrays:
@@ -177,7 +178,7 @@ def _is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
-def _arrays_of_lists(holder: pa.Table) -> tuple[Arrays, dict[str, int]]:
+def _arrays_of_lists(holder: pa.Table, where: str) -> tuple[Arrays, dict[str, int]]:
     """Columns from lists of four, in the order of `LOSS_KEYS`; another length, or none, is null four times."""
     values, bad = {}, np.zeros(len(holder), bool)
     for unit in UNITS:
@@ -189,6 +190,13 @@ def _arrays_of_lists(holder: pa.Table) -> tuple[Arrays, dict[str, int]]:
         values[unit] = np.full((len(LOSS_KEYS), len(holder)), np.nan)
         values[unit][:, right_N] = numbers(lists.filter(pa.array(right_N)).flatten()).reshape(-1, len(LOSS_KEYS)).T
         bad |= ~right_N
+    if len(bad) and bad.all():
+        lengths = sorted({len(one) for unit in values for one in holder[unit].to_pylist() if one is not None})
+        found = f"of {', '.join(map(str, lengths))} numbers" if lengths else "all missing"
+        raise BadInputError(
+            f"{where}: the lists of {' and '.join(values)} are {found}; statistics have lists of exactly "
+            f"{len(LOSS_KEYS)}, in the order {', '.join(LOSS_KEYS)}"
+        )
     arrays = {f"{unit}_{key}": rows[number] for unit, rows in values.items() for number, key in enumerate(LOSS_KEYS)}
     arrays, zeros = _without_zeros(arrays)
     return arrays, {"missing_lists": int(bad.sum()), "zeros_as_null": zeros}
@@ -206,12 +214,16 @@ def _arrays_of_columns(holder: pa.Table) -> tuple[Arrays, dict[str, int]]:
 
 
 def _without_zeros(arrays: Arrays) -> tuple[Arrays, int]:
-    """A perplexity of 0, or a loss of 0 whose perplexity is not 1, is a failure that was swallowed."""
+    """A perplexity of 0, or a loss of 0 whose perplexity is not 1, is a failure that was swallowed.
+
+    So is what no model can give: a perplexity below 1, a loss or a ratio below 0.
+    """
     cleaned, rows = {}, np.zeros(len(next(iter(arrays.values()), ())), bool)
     for name, values in arrays.items():
         zero_N = values == 0
         if name.startswith("loss_"):
             zero_N &= arrays.get(name.replace("loss_", "ppl_"), values) != 1
+        zero_N |= values < (LEAST_PPL if name.startswith("ppl_") else 0)
         cleaned[name] = np.where(zero_N, np.nan, values)
         rows |= zero_N
     return cleaned, int(rows.sum())

@@ -27,6 +27,7 @@ COMPARED = tuple(column.name for column in SCORE_COLUMNS if column.dtype != "str
 # response before a question.
 JUDGED = ("ppl_A_condition", "ppl_Q_condition", "ppl_A_direct", "ppl_Q_direct")
 MAX_MEDIAN = 0.05  # another precision or library moves a perplexity by less, another model or template by more
+RANKED, RANKED_ROWS, MIN_SPEARMAN = ("ifd_ppl", "rifd_ppl"), 10, 0.9
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -172,6 +173,15 @@ def verdict(comparisons: Sequence[Comparison]) -> tuple[bool, str]:
         raise BadInputError("--statistics: no row has a perplexity both there and from this model, nothing to judge by")
     judged = max(there, key=lambda comparison: comparison.median)
     fits = judged.median <= MAX_MEDIAN
+    # IFD lies so close to 1 that another prompt hardly moves it, but it does move the order of the rows.
+    ranked = [entry for entry in comparisons if entry.column in RANKED and entry.rows >= RANKED_ROWS]
+    worst = min(ranked, key=lambda entry: -1.0 if entry.spearman is None else entry.spearman, default=None)
+    if fits and worst is not None and (worst.spearman is None or worst.spearman < MIN_SPEARMAN):
+        return False, (
+            f"the statistics do NOT fit this model with these settings: {worst.column} ranks the rows in another order "
+            f"(Spearman {worst.spearman or 0:.2f} over {worst.rows} rows, less than {MIN_SPEARMAN}); is it the same "
+            "--template?"
+        )
     said = "fit this model and these settings" if fits else "do NOT fit this model with these settings"
     return fits, (
         f"the statistics {said}: the median difference of {judged.column} is {judged.median:.2%} over {judged.rows} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, DatasetInfo, concatenate_datasets
 
 from hub_cards.arrow import mapped
+from hub_cards.errors import BadInputError
 from hub_cards.provenance import fingerprint_of
 from hub_cards.schema import COLUMNS_BY_NAME, SELECT_COLUMNS, VARIANTS, features
 from scoring.selection.base import NOBODY
@@ -86,13 +88,17 @@ def select_rows(table: ScoreTable, steps: Sequence[Step]) -> tuple[DatasetDict, 
     for name, values in score_columns(table, steps).items():
         ledger = ledger.append_column(name, values)
     result = DatasetDict(selected=_winners(table, decisions, columns), decisions=Dataset(ledger))
-    return result, {**_counts(decisions), "variants": list(table.variants), "steps": flow}
+    counts = {**_counts(decisions), "variants": list(table.variants), "steps": flow}
+    return result, {**counts, "ledger": ledger_digest(result["decisions"])}
 
 
 def _apply(step: Step, table: ScoreTable, decisions: Decisions) -> dict[str, Any]:
     """Put a step's outcome into `decisions`; return what its record should say."""
     alive = np.flatnonzero(decisions.alive_N)
-    outcome = step.strategy.decide(Rows(table, alive, decisions.variants_N[alive]))
+    try:
+        outcome = step.strategy.decide(Rows(table, alive, decisions.variants_N[alive]))
+    except BadInputError as error:
+        raise BadInputError(f"--strategy, step {step.name}: {error}") from error
     decisions.alive_N[alive] = outcome.kept_N
     decisions.reasons_N[alive] = outcome.reasons_N
     decisions.steps_N[alive] = step.name
@@ -102,6 +108,15 @@ def _apply(step: Step, table: ScoreTable, decisions: Decisions) -> dict[str, Any
         decisions.ranks_N[alive] = outcome.ranks_N
         decisions.scores_N[alive] = outcome.scores_N
     return {"step": step.name, "rows": len(alive), "kept": int(outcome.kept_N.sum()), **outcome.notes}
+
+
+def ledger_digest(ledger: Dataset) -> str:
+    """sha256 of all values of a ledger, as hex: what its record has, so that a changed one is noticed."""
+    table = ledger.with_format("arrow")[:].combine_chunks()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema.remove_metadata()) as writer:
+        writer.write_table(table.replace_schema_metadata())
+    return hashlib.sha256(sink.getvalue()).hexdigest()
 
 
 def score_columns(table: ScoreTable, steps: Sequence[Step]) -> dict[str, pa.Array]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from hub_cards.arrow import arrow_column, positions_in
-from hub_cards.errors import BadInputError
+from hub_cards.errors import BadInputError, StoppedError
 from hub_cards.schema import SELECT_COLUMNS
-from scoring.selection.apply import select_rows
+from scoring.selection.apply import ledger_digest, select_rows
 from scoring.selection.steps import Step
 from scoring.selection.table import ScoreTable, load_selection
 
@@ -54,6 +54,28 @@ def replay(
         return again.select([])
     pairs = zip(before.to_pylist(), after.to_pylist(), strict=True)
     return again.select([number for number, (old, new) in enumerate(pairs) if old != new])
+
+
+def check_saved(saved: DatasetDict, digest: str) -> None:
+    """Make sure that a ledger is as it was written, and that the rows beside it are those that it keeps.
+
+    Args:
+        saved: `selected` and `decisions`.
+        digest: of the ledger, from its record.
+
+    Raises:
+        StoppedError: they are not.
+    """
+    ledger, selected = saved["decisions"], saved["selected"]
+    if ledger_digest(ledger) != digest:
+        raise StoppedError("the ledger was changed after it was written: its digest is not that of its record")
+    kept = ledger.with_format("arrow")[:].filter(arrow_column(ledger, "selected"))
+    for column in ("row_id", "selected_variant"):
+        if kept[column].to_pylist() != arrow_column(selected, column).to_pylist():
+            raise StoppedError(
+                f"`selected` holds other rows than the {len(kept)} that the ledger keeps (column {column}): it was "
+                "changed after it was written"
+            )
 
 
 def _in_order_of(ledger: Dataset, rows: Dataset, name: str) -> Dataset:

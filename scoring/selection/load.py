@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.rows import load_variants
+from hub_cards.schema import VARIANTS
+from hub_cards.sources import Source, read_file_records
 from scoring.config import SelectConfig
 from scoring.prescored import add_statistics
 from scoring.selection.steps import Step
 from scoring.selection.table import IFD
+
+ORIGINAL = VARIANTS[0]
+
+# What became null, by the count of it.
+MADE_NULL = {"missing_lists": "no list of four", "zeros_as_null": "impossible numbers (0, negative)"}
 
 
 def load_scored(config: SelectConfig, steps: Sequence[Step]) -> tuple[DatasetDict, dict[str, Any]]:
@@ -23,11 +31,18 @@ def load_scored(config: SelectConfig, steps: Sequence[Step]) -> tuple[DatasetDic
         BadInputError: the data or the statistics cannot be read, or do not belong together.
     """
     statistics = config.statistics_source()
-    if statistics is None:
-        return load_variants(config), {}
-    # All of the data first: statistics without ids are joined to all of it, and `limit` takes of what was joined.
     read = dict.fromkeys(column for step in steps for column in (*step.strategy.reads, *step.strategy.needs))
-    variants, joined = add_statistics(load_variants(config.without_limit()), statistics, [*read, IFD], config.source())
+    # All of the data first: statistics without ids are joined to all of it, and `limit` takes of what was joined.
+    variants, joined = _with_own_columns(load_variants(config.without_limit()), config.source(), list(read)), {}
+    if statistics is not None:
+        variants, joined = add_statistics(variants, statistics, [*read, IFD], config.source())
+    if list(variants) == [ORIGINAL] and any(
+        getattr(step.strategy, "require_reflected_response", False) for step in steps
+    ):
+        raise BadInputError(
+            f"--strategy selective: chooses among a row's variants and keeps reflected responses, and --dataset "
+            f"{config.dataset} has {ORIGINAL} only; to select rows as they are take another strategy, cherry for one"
+        )
     if config.limit is not None:
         variants = DatasetDict(
             {name: rows.select(range(min(config.limit, len(rows)))) for name, rows in variants.items()}
@@ -35,13 +50,33 @@ def load_scored(config: SelectConfig, steps: Sequence[Step]) -> tuple[DatasetDic
     return variants, joined
 
 
+def _with_own_columns(variants: DatasetDict, source: Source, wanted: Sequence[str]) -> DatasetDict:
+    """Beside the rows of a file those of its columns that a step looks at and rows do not carry: a category, say."""
+    rows = variants.get(ORIGINAL)
+    missing = [] if rows is None else [column for column in wanted if column not in rows.column_names]
+    if source.kind != "file" or not missing:
+        return variants
+    values: dict[str, list[Any]] = {column: [] for column in missing}
+    for record in read_file_records(Path(source.location)):
+        for column, found in values.items():
+            found.append(record.get(column))
+    present = {column: found for column, found in values.items() if any(value is not None for value in found)}
+    if not present:
+        return variants
+    return DatasetDict({ORIGINAL: concatenate_datasets([rows, Dataset.from_dict(present)], axis=1)})
+
+
 def joined_lines(joined: Mapping[str, Any]) -> list[str]:
     """How statistics were joined, and what is odd about them, a line each."""
     lines = []
     for variant, notes in joined.items():
         without = notes.get("rows_without_statistics", 0)
-        missing = f", {without:,} of them without statistics" if without else ""
-        lines.append(f"statistics of {variant}: joined by {notes['aligned_by']}, {notes['rows']:,} rows{missing}")
+        odd = [f"{without:,} of them without statistics"] if without else []
+        odd += [f"{count:,} with {what}" for key, what in MADE_NULL.items() if (count := notes.get(key, 0))]
+        if notes["aligned_by"] == "position" and "alignment_z" not in notes:
+            odd.append("their order not checked (it takes 200 rows)")
+        found = ", ".join([notes["aligned_by"], f"{notes['rows']:,} rows", *odd])
+        lines.append(f"statistics of {variant}: joined by {found}")
         lines += [f"warning: {warning}" for warning in notes["warnings"]]
     return lines
 

@@ -14,7 +14,7 @@ from scoring.selection.share import Share, keep_best
 from scoring.selection.table import Rows
 
 NOT_DRAWN = "not_drawn"
-LENGTH_BINS = 20
+LENGTH_BINS, LEAST_IN_BIN = 20, 5
 
 
 def draws(ids: np.ndarray, seed: int) -> np.ndarray:
@@ -51,8 +51,8 @@ class RandomRows(Share):
 class LengthMatchedRandom:
     """Rows at random whose responses are as long as those of another selection, and as many.
 
-    The other selection's lengths (in characters) are cut into 20 bins of equally many rows; from each bin as many rows
-    are drawn as that selection has in it.
+    The other selection's lengths (in characters) are cut into bins of equally many rows, five or more, 20 bins at most;
+    from each bin as many rows are drawn as that selection has in it.
     """
 
     like: str = field(default="", metadata={"help": "folder of the selection that is to be matched"})
@@ -81,7 +81,8 @@ class LengthMatchedRandom:
             if len(fitting) < count:
                 raise BadInputError(
                     f"like {self.like}: has {count} responses of {low:g} to {high:g} characters, the rows here only "
-                    f"{len(fitting)}: their lengths cannot be matched"
+                    f"{len(fitting)}: their lengths cannot be matched. Where that selection chose other variants, "
+                    "choose them first: `recycled`, then this step"
                 )
             reasons_N[fitting[:count]] = KEPT
         return Outcome(reasons_N, np.asarray(reasons_N == KEPT, dtype=bool))
@@ -89,7 +90,8 @@ class LengthMatchedRandom:
 
 def length_bins(lengths: np.ndarray) -> list[tuple[float, float, int]]:
     """Lower bound, upper bound (not in it) and rows of each bin, from the shortest to the longest."""
-    edges = np.quantile(lengths, np.linspace(0, 1, LENGTH_BINS + 1)[:-1])
+    bins = min(max(len(lengths) // LEAST_IN_BIN, 1), LENGTH_BINS)
+    edges = np.quantile(lengths, np.linspace(0, 1, bins + 1)[:-1])
     bounds = [*np.unique(edges), float(lengths.max() + 1)]
     counts, _ = np.histogram(lengths, bins=bounds)
     return [(low, high, int(count)) for low, high, count in zip(bounds[:-1], bounds[1:], counts, strict=True) if count]

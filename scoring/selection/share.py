@@ -43,12 +43,13 @@ class Share:
             BadInputError: that is none, or more than there are.
         """
         wanted = self.count if self.count is not None else math.floor(n_rows * self.fraction + 0.5)
-        asked = f"count {self.count}" if self.count is not None else f"fraction {self.fraction:g} of {n_rows} rows"
+        part = "" if self.count is not None else f"fraction {self.fraction:g} of {n_rows:,} rows is "
         if wanted < 1:
-            raise BadInputError(f"{asked}: is not even one row")
+            raise BadInputError(f"{part}not even one row")
         if wanted > n_left:
             raise BadInputError(
-                f"{asked}: is {wanted} rows, but only {n_left} of the {n_rows} can be kept; ask for less"
+                f"{part or 'count '}{wanted:,}, but of the {n_rows:,} rows only {n_left:,} can be kept"
+                + ("; ask for less" if n_left else ": see the reasons that the strategy has for the others")
             )
         return wanted
 

@@ -137,7 +137,8 @@ class TestByRowId:
     def test_selected_is_the_default_of_base_rows(self, published):
         assert load_rows(DataArguments(published)).dataset["output"][:] == ["selected"] * 2
         assert load_rows(DataArguments(published), ["kept > 1"]).dataset["row_id"][:] == ["a"]
-        assert list(load_variants(DataArguments(published, dataset_config="selected"))) == ["selected"]
+        with pytest.raises(BadInputError, match="name all steps in one --strategy"):
+            load_variants(DataArguments(published, dataset_config="selected"))
 
     def test_is_identified_by_its_files_and_not_by_the_step(self, published):
         before = find_source(published)

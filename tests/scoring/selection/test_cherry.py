@@ -23,7 +23,7 @@ def test_keeps_the_highest_ifd_below_1(decide):
 
 def test_a_fraction_counts_the_rows_that_the_gate_drops(decide):
     assert decide("cherry fraction=0.5", ifd_loss=IFD_LOSS).kept == ["a", "c", "e"]
-    with pytest.raises(BadInputError, match=r"fraction 0.6 of 6 rows: is 4 rows, but only 3 of the 6 can be kept"):
+    with pytest.raises(BadInputError, match=r"fraction 0.6 of 6 rows is 4, but of the 6 rows only 3 can be kept"):
         decide("cherry fraction=0.6", ifd_loss=IFD_LOSS)
 
 

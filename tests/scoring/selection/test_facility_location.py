@@ -53,7 +53,7 @@ def test_a_vector_of_zeros_is_no_embedding(decide):
 
 
 def test_more_than_have_an_embedding_is_refused(decide):
-    with pytest.raises(BadInputError, match="count 2: is 2 rows, but only 1 of the 2 can be kept"):
+    with pytest.raises(BadInputError, match="count 2, but of the 2 rows only 1 can be kept"):
         decide("facility_location count=2", embedding=embeddings([unit(0), None]))
 
 

@@ -58,7 +58,7 @@ class TestByHand:
             decide("iterit count=1", output=["", "…"], ifd_ppl=[0.5, 0.5])
 
     def test_more_than_there_are_is_refused(self, decide):
-        with pytest.raises(BadInputError, match="count 4: is 4 rows, but only 3 of the 5 can be kept"):
+        with pytest.raises(BadInputError, match="count 4, but of the 5 rows only 3 can be kept"):
             decide("iterit count=4", output=OUTPUT, ifd_ppl=IFD)
 
 

@@ -34,10 +34,10 @@ class TestShare:
     @pytest.mark.parametrize(
         ("share", "n_rows", "n_left", "message"),
         [
-            (Share(fraction=0.5), 10, 4, "fraction 0.5 of 10 rows: is 5 rows, but only 4 of the 10 can be kept; ask"),
-            (Share(count=5), 10, 4, "count 5: is 5 rows, but only 4 of the 10 can be kept; ask for less"),
-            (Share(fraction=0.1), 4, 4, "fraction 0.1 of 4 rows: is not even one row"),
-            (Share(fraction=1.0), 0, 0, "fraction 1 of 0 rows: is not even one row"),
+            (Share(fraction=0.5), 10, 4, "fraction 0.5 of 10 rows is 5, but of the 10 rows only 4 can be kept; ask"),
+            (Share(count=5), 10, 4, "count 5, but of the 10 rows only 4 can be kept; ask for less"),
+            (Share(fraction=0.1), 4, 4, "fraction 0.1 of 4 rows is not even one row"),
+            (Share(fraction=1.0), 0, 0, "fraction 1 of 0 rows is not even one row"),
         ],
     )
     def test_that_cannot_be_had_is_refused(self, share, n_rows, n_left, message):
