@@ -21,10 +21,16 @@ from hub_cards.tables import (
 def summarize(run_folder: Path, stages: list[str]) -> str:
     """The summary of the stages that are finished in `run_folder`."""
     records = {name: found[-1] for name in stages if (found := read_records(run_folder / name))}
-    parts = [_section(name, record) for name, record in records.items()]
+    parts = [_titled(name, record) for name, record in records.items()]
     width = max(8, *(len(name) + 1 for name in records)) if records else 8
     places = "\n".join(f"{name:{width}}{run_folder / name}" for name in records)
     return "\n\n".join([*(part for part in parts if part), f"Where everything is\n{places}"])
+
+
+def _titled(name: str, record: StepRecord) -> str:
+    """The section of a stage; one that prepares another of its kind is called by its name."""
+    section = _section(record.step, record)
+    return f"{name}: {section}" if section and name != record.step else section
 
 
 def _section(name: str, record: StepRecord) -> str:
@@ -37,7 +43,9 @@ def _section(name: str, record: StepRecord) -> str:
         parts = [f"Scores: {', '.join(record.config['scores'])}"]
         if "score_status" in record.counts:
             parts = [f"Scores: status of the rows\n{as_text(status_table(record, 'score_status', 'variant'))}"]
-        return "\n\n".join([*parts, as_text(statistics_table(record)), *filter(None, [missing_line(record)])])
+        table = statistics_table(record)
+        parts += [as_text(table)] if len(table) > 1 else []
+        return "\n\n".join([*parts, *filter(None, [missing_line(record)])])
     if name == "select":
         kept = f"{record.counts['selected']} of {record.counts['rows']} rows kept"
         tables = [as_text(branch_table(record)), as_text(reason_table(record))]

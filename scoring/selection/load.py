@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.rows import load_variants
-from hub_cards.schema import VARIANTS
+from hub_cards.schema import COLUMNS_BY_NAME, VARIANTS
 from hub_cards.sources import Source, read_file_records
 from scoring.config import SelectConfig
 from scoring.prescored import add_statistics
@@ -53,6 +53,7 @@ def load_scored(config: SelectConfig, steps: Sequence[Step]) -> tuple[DatasetDic
 def _with_own_columns(variants: DatasetDict, source: Source, wanted: Sequence[str]) -> DatasetDict:
     """Beside the rows of a file those of its columns that a step looks at and rows do not carry: a category, say."""
     rows = variants.get(ORIGINAL)
+    wanted = [column for column in wanted if column not in COLUMNS_BY_NAME]
     missing = [] if rows is None else [column for column in wanted if column not in rows.column_names]
     if source.kind != "file" or not missing:
         return variants

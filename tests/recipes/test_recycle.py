@@ -91,12 +91,6 @@ class TestQuickstart:
         assert left_over(quickstart_run[0]) == []
 
 
-def test_two_runs_from_scratch_give_the_same(root, small_recipe, small_run, script, tmp_path):
-    done = script("recycle.py", small_recipe, "--output_dir", tmp_path / "again")
-    assert done.returncode == 0, done.stderr
-    assert_same_run(small_run, tmp_path / "again")
-
-
 @pytest.mark.timeout(900)
 def test_killed_in_every_stage_it_ends_as_if_undisturbed(root, small_recipe, small_run, script, tmp_path):
     run = tmp_path / "killed"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from datasets import load_from_disk
 
-ROWS, CONCURRENCY, KILLS = 160, 16, 20
+ROWS, CONCURRENCY, KILLS = 80, 16, 10
 BIND = {"latency_ms": 40, "faults": {"500": 0.02, "drop": 0.02, "malformed": 0.02, "429": 0.01}, "seed": 3}
 LASTING = dict.fromkeys(("no_choices", "null_content", "content_filter", "truncated", "context_overflow"), 0.03)
 
@@ -85,7 +85,7 @@ def stored(folder: Path) -> int:
         return connection.execute("SELECT count(*) FROM completions").fetchone()[0]
 
 
-def test_killed_twenty_times_and_resumed_it_makes_the_same_and_pays_for_little_more(fault_server, start, tmp_path):
+def test_killed_ten_times_and_resumed_it_makes_the_same_and_pays_for_little_more(fault_server, start, tmp_path):
     fault_server.configure(**BIND, lasting=LASTING)
     code, _, err = finish(start(tmp_path / "undisturbed"))
     assert code == 0, err

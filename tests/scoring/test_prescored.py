@@ -145,6 +145,13 @@ class TestByPosition:
         none, _ = add_statistics(variants, source, ["embedding"])
         assert none["original"].column_names == variants["original"].column_names
 
+    def test_scores_of_the_data_itself_are_never_mixed_with_them(self, variants, tmp_path):
+        source = find_statistics(write_published(tmp_path))
+        own = DatasetDict({n: rows.add_column("n_tokens_A", [9] * N) for n, rows in variants.items()})
+        added, _ = add_statistics(own, source, ["ifd_ppl"])
+        assert "n_tokens_A" not in added["original"].column_names
+        assert {"instruction", "output", "row_id", "variant", "ifd_ppl"} <= set(added["original"].column_names)
+
     def test_statistics_whose_record_names_another_text(self, variants, tmp_path):
         folder = write_published(tmp_path / "s")
         write_records(Path(folder), [score_record()])

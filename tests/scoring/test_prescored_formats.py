@@ -109,6 +109,18 @@ class TestLists:
         part = read_part([tmp_path / "d.json"], ["ifd_ppl", "output", "no_such"])
         assert part.scores.column_names == ["ifd_ppl"] and part.rows == 8
 
+    def test_lists_that_all_have_another_length_are_refused(self, tmp_path, complaint):
+        path = tmp_path / "d.jsonl"
+        path.write_text("".join(json.dumps({"loss": [1.0, 2.0], "ppl": [math.e]}) + "\n" for _ in range(3)))
+        assert "the lists of loss and ppl are of 1, 2 numbers; statistics have lists of exactly 4" in complaint([path])
+
+    def test_what_no_model_can_give_is_null(self, tmp_path):
+        path = tmp_path / "d.jsonl"
+        path.write_text(json.dumps({"loss": [-1.0, 1.0, 0.5, 0.5], "ppl": [0.4, math.e, math.exp(0.5), -3.0]}))
+        part = read_part([path])
+        assert column(part, "loss_Q_direct") == column(part, "ppl_A_condition") == [None]
+        assert column(part, "loss_A_direct") == [1.0] and part.notes["zeros_as_null"] == 1
+
 
 PAIRS = [{"instruction": "a", "input": "", "output": "b"}, {"instruction": "Größe 🦜", "input": "", "output": "ok"}]
 

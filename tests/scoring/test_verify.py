@@ -117,6 +117,13 @@ class TestVerdict:
         published = {"ppl_A_direct": np.ones(2), "ifd_ppl": np.ones(2), "n_tokens_A": np.ones(2)}
         assert verdict(compare(published, {**published, "ifd_ppl": np.full(2, 9.0), "n_tokens_A": np.full(2, 9.0)}))[0]
 
+    @pytest.mark.parametrize(("again", "fits"), [(np.arange(12.0), True), (np.arange(12.0)[::-1], False)])
+    def test_the_order_by_ifd_decides_where_there_are_rows_enough(self, again, fits):
+        """Another template moves perplexities by 1 % and turns the order around."""
+        published = {"ppl_A_direct": np.ones(12), "ifd_ppl": 0.99 + np.arange(12) / 1e3}
+        found, sentence = verdict(compare(published, {**published, "ifd_ppl": 0.99 + again / 1e3}))
+        assert found is fits and ("ifd_ppl ranks the rows in another order (Spearman -1.00" in sentence) is not fits
+
     def test_no_perplexity(self):
         with pytest.raises(BadInputError, match="nothing to judge by"):
             verdict(compare({"ifd_ppl": np.ones(2)}, {"ifd_ppl": np.ones(2)}))

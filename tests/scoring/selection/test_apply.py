@@ -175,7 +175,7 @@ class TestSteps:
         assert [(step["rows"], step["kept"]) for step in found.counts["steps"]] == [(1, 0), (0, 0), (0, 0)]
 
     def test_nothing_left_is_said_to_a_step_that_asks_for_rows(self, decide):
-        with pytest.raises(BadInputError, match="step random: .*of the 0 rows only 0 can be kept"):
+        with pytest.raises(BadInputError, match=r"step random: .*of the 0 rows only 0 can be kept"):
             decide("refusals", "random count=1", output=["As a language model"])
 
 

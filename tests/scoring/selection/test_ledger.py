@@ -4,9 +4,9 @@ import pyarrow as pa
 import pytest
 from datasets import Dataset, DatasetDict
 
-from hub_cards.errors import BadInputError
+from hub_cards.errors import BadInputError, StoppedError
 from scoring.selection.apply import select_rows
-from scoring.selection.ledger import replay
+from scoring.selection.ledger import check_saved, replay
 from scoring.selection.steps import parse_steps
 from scoring.selection.table import ScoreTable
 
@@ -111,3 +111,27 @@ class TestReplay:
         others = DatasetDict({name: part.select(range(SIZE - 1)) for name, part in variants.items()})
         with pytest.raises(BadInputError, match="of the ledger is not among the rows of variant"):
             replay(ledger, NAMES, steps, others)
+
+
+class TestCheckSaved:
+    @pytest.fixture
+    def saved(self, variants):
+        result, counts = select_rows(ScoreTable(variants, earlier), parse_steps(["superfilter count=5"], {}))
+        return result, counts["ledger"]
+
+    def test_what_was_written_passes(self, saved, tmp_path):
+        result, digest = saved
+        result.save_to_disk(tmp_path)
+        check_saved(DatasetDict.load_from_disk(tmp_path), digest)
+
+    def test_a_ledger_that_was_changed_does_not(self, saved):
+        result, digest = saved
+        for changed in (tampered(result["decisions"], 3, select_reason="x"), result["decisions"].select(range(9))):
+            with pytest.raises(StoppedError, match="the ledger was changed"):
+                check_saved(DatasetDict(selected=result["selected"], decisions=changed), digest)
+
+    def test_rows_that_the_ledger_does_not_keep_do_not(self, saved):
+        result, digest = saved
+        for places in (range(4), [1, 0, 2, 3, 4]):
+            with pytest.raises(StoppedError, match="`selected` holds other rows than the 5 that the ledger keeps"):
+                check_saved(result | {"selected": result["selected"].select(places)}, digest)

@@ -56,6 +56,7 @@ def test_a_limit_takes_of_what_was_joined(data, tmp_path):
     variants, joined = load(data, "grape", statistics=str(path), limit=2)
     assert variants["original"]["row_id"][:] == IDS[:2]
     assert joined["original"]["aligned_by"] == "position"
+    assert joined_lines(joined)[0].endswith("6 rows, their order not checked (it takes 200 rows)")
 
 
 def test_a_files_own_columns_can_be_asked_for(data, statistics):
@@ -63,6 +64,11 @@ def test_a_files_own_columns_can_be_asked_for(data, statistics):
     assert variants["original"]["topic"][:] == list("ababab")
     variants, _ = load(data, "random count=2")
     assert "topic" not in variants["original"].column_names
+
+
+def test_selective_needs_variants_to_choose_among(data, statistics):
+    with pytest.raises(BadInputError, match=r"rows\.jsonl has original only; to select rows as they are take another"):
+        load(data, "selective", statistics=str(statistics))
 
 
 def test_a_scored_folder_needs_nothing_beside_it(tmp_path):
