@@ -70,8 +70,9 @@ def write_statistics_card(
         patterns: for each config the glob pattern of its files, as `write_configs` returns them.
         records: the lineage up to the step that scored.
     """
-    score = find_record(records, "score")
-    title = f"{title}: scores by {Path(score.inputs['model'].location).name}"
+    inputs = _score_of(records).inputs
+    scorer = inputs.get("model") or inputs["embedding_model"]
+    title = f"{title}: scores by {Path(scorer.location).name}"
     tags = ["reflection-tuning", "instruction-tuning", "data-selection", "ifd"]
     card = DatasetCard.from_template(
         _data_of(configs, patterns, license, title, tags),
@@ -141,11 +142,15 @@ def write_model_card(
     card.save(folder / "README.md")
 
 
+def _score_of(records: list[StepRecord]) -> StepRecord | None:
+    """The step that took IFD, for embeddings and the like may have been added after it; else the last that scored."""
+    return find_record(records, "score", counted="score_status") or find_record(records, "score")
+
+
 def _shared(records: list[StepRecord]) -> dict[str, Any]:
     """What both templates say of the steps."""
     reflect, select = (find_record(records, step) for step in ("reflect", "select"))
-    # Embeddings and the like may have been added to what was scored before.
-    score = find_record(records, "score", counted="score_status") or find_record(records, "score")
+    score = _score_of(records)
     has_status = score is not None and "score_status" in score.counts
     steps = select.counts["steps"] if select else []
     return {
