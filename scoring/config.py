@@ -72,7 +72,6 @@ class ScoreConfig(DataArguments):
             "into its memory; lowered when memory runs out"
         },
     )
-
     rating_prompts: str | None = field(default=None, metadata={"help": "YAML with your own rating prompts (selectit)"})
     selectit_models: list[str] = field(
         default_factory=list,

