@@ -14,6 +14,7 @@ from hub_cards.arrow import arrow_column, numbers, positions_in
 from hub_cards.errors import BadInputError
 from hub_cards.schema import SELECT_COLUMNS
 from hub_cards.tables import as_text
+from scoring.alignment import rank_correlation
 
 FRACTIONS = (0.01, 0.05, 0.10, 0.20)
 TEXTS = ("selected_variant", "select_reason")
@@ -163,17 +164,7 @@ def _correlations(left: Dataset, right: Dataset) -> dict[str, Correlation]:
 def spearman(first_N: np.ndarray, second_N: np.ndarray) -> Correlation:
     """Spearman's rho, ties at their mean rank, of the rows where neither side is NaN."""
     both = ~(np.isnan(first_N) | np.isnan(second_N))
-    ranks = [mean_ranks(values[both]) for values in (first_N, second_N)]
-    if both.sum() < 2 or any(np.ptp(rank) == 0 for rank in ranks):
-        return Correlation(None, int(both.sum()))
-    return Correlation(float(np.corrcoef(*ranks)[0, 1]), int(both.sum()))
-
-
-def mean_ranks(values_N: np.ndarray) -> np.ndarray:
-    """Ranks from 1 for the smallest; equal values share the mean of theirs."""
-    _, group_N, sizes = np.unique(values_N, return_inverse=True, return_counts=True)
-    last = np.cumsum(sizes)
-    return (last - (sizes - 1) / 2)[group_N]
+    return Correlation(rank_correlation(first_N[both], second_N[both]), int(both.sum()))
 
 
 def _changed(left: Dataset, right: Dataset, kept_a: np.ndarray, kept_b: np.ndarray, moved: np.ndarray) -> Dataset:

@@ -8,7 +8,7 @@ from datasets import Dataset
 from scipy import stats
 
 from hub_cards.errors import BadInputError
-from scoring.selection.compare import Correlation, Overlap, as_report, compare, mean_ranks, spearman
+from scoring.selection.compare import Correlation, Overlap, as_report, compare, spearman
 
 BOTH, RESPONSE = "reflect_both", "reflect_response"
 
@@ -125,10 +125,6 @@ class TestSpearman:
         found = spearman(first, second)
         assert found.rho == pytest.approx(float(expected.statistic), abs=1e-12)
         assert found.n == int((~np.isnan(first) & ~np.isnan(second)).sum()) < 300
-
-    def test_ranks_are_those_of_scipy(self):
-        values = np.array([3.0, 1.0, 3.0, 2.0, 3.0, 1.0])
-        assert mean_ranks(values).tolist() == stats.rankdata(values).tolist() == [5.0, 1.5, 5.0, 3.0, 5.0, 1.5]
 
     @pytest.mark.parametrize("values", [[], [1.0], [2.0, 2.0, 2.0]])
     def test_nothing_to_rank_is_null(self, values):
