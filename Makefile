@@ -11,7 +11,7 @@ quickstart: $(READY)
 	$(BIN)/python recipes/recycle.py recipes/quickstart --output_dir runs/quickstart
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

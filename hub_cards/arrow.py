@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from tempfile import NamedTemporaryFile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
+
+HELD_BYTES = 64 * 2**20
 
 
 def arrow_column(rows: Dataset, name: str) -> pa.ChunkedArray:
@@ -23,13 +26,21 @@ def numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def mapped(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Tables one after the other, in a temporary file that is mapped and not read: they may be more than the memory.
+    """Tables one after the other; what is more than a little in a temporary file that is mapped and not read.
 
-    The file lives as long as the mapping.
+    They may be more than the memory. The file lives as long as the mapping.
     """
+    tables, held, size = iter(tables), [], 0
+    for table in tables:
+        held.append(table)
+        size += table.nbytes
+        if size > HELD_BYTES:
+            break
+    else:
+        return pa.concat_tables(held) if held else schema.empty_table()
     with NamedTemporaryFile(suffix=".arrow") as file:
         with pa.ipc.new_stream(file, schema) as writer:
-            for table in tables:
+            for table in chain(held, tables):
                 writer.write_table(table)
         file.flush()
         return pa.ipc.open_stream(pa.memory_map(file.name)).read_all()

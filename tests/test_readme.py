@@ -15,7 +15,7 @@ from datasets import load_dataset
 
 from reflection.extract import extract_instruction
 
-ROWS = 16
+ROWS = 10
 KEY = "sk-only-in-the-environment-0123456789"
 STUDENT_IN_README = "HuggingFaceTB/SmolLM2-135M"
 ON_THIS_MACHINE = {

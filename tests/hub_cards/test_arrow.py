@@ -3,6 +3,7 @@ import pyarrow as pa
 import pytest
 from datasets import Dataset
 
+from hub_cards import arrow
 from hub_cards.arrow import arrow_column, numbers, positions_in
 
 
@@ -49,3 +50,14 @@ class TestPositionsIn:
         nobody = chunked([], pa.string())
         assert positions_in(nobody, chunked(["a"], pa.string())).tolist() == []
         assert positions_in(chunked(["a"], pa.string()), nobody).tolist() == [-1]
+
+
+@pytest.mark.parametrize("held", [0, 10**9])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_tables_follow_each_other_in_memory_or_in_a_mapped_file(monkeypatch, held, count):
+    monkeypatch.setattr(arrow, "HELD_BYTES", held)
+    schema = pa.schema({"x": pa.int64()})
+    tables = [pa.table({"x": [number, None]}, schema=schema) for number in range(count)]
+    found = arrow.mapped(iter(tables), schema)
+    assert found.schema == schema
+    assert found["x"].to_pylist() == [value for number in range(count) for value in (number, None)]
