@@ -72,6 +72,7 @@ def score_variants(
         added[measure.name] = list(measure.features)
         hidden += measure.hidden
         layout = layout or (measure.engine and ("packed" if measure.engine.is_packed else "padded"))
+        del measure  # or its model would stay until the next one is loaded
     if not ranks.state.is_main_process:
         return DatasetDict(), {}
     check_join(rows, scored)

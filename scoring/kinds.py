@@ -49,6 +49,7 @@ def measures_of(config: ScoreConfig, record: StepRecord, ranks: Ranks) -> Iterat
             rater = _rater(config, config.model_name_or_path, student)
             n_parameters.append(rater.n_parameters)
             yield Measure(SELECTIT, rater, rater.engine)
+            del rater
         del student
     if SELECTIT in kinds:
         for number, name in enumerate(config.selectit_models, 1):

@@ -83,10 +83,10 @@ def test_a_rank_killed_midway_costs_its_shard_and_nothing_else(root, script, fla
 
 def test_batch_size_and_layout_do_not_change_the_numbers(script, flags, small_run, tmp_path):
     settings = ("--max_batch_tokens", "1", "--attn_implementation", "eager")
-    done = script("score.py", *flags, "--limit", "4", "--output_dir", tmp_path / "s", *settings)
+    done = script("score.py", *flags, "--limit", "2", "--output_dir", tmp_path / "s", *settings)
     assert done.returncode == 0, done.stderr
     assert "[score] padded (asked for), 1 tokens a batch" in done.stdout
-    wanted = DatasetDict({name: part.select(range(4)) for name, part in load_from_disk(small_run / "score").items()})
+    wanted = DatasetDict({name: part.select(range(2)) for name, part in load_from_disk(small_run / "score").items()})
     assert_same_scores(wanted, load_from_disk(tmp_path / "s"), tolerance=2e-5)
 
 
@@ -105,7 +105,7 @@ def test_token_losses_give_the_scores_again_without_a_model(script, flags, small
 
 
 def test_aligned_spans_score_the_same_tokens_on_both_sides(script, flags, tmp_path):
-    settings = ("--limit", "8", "--span", "aligned", "--keep_token_losses", "true")
+    settings = ("--limit", "3", "--span", "aligned", "--keep_token_losses", "true")
     done = script("score.py", *flags, *settings, "--output_dir", tmp_path / "s")
     assert done.returncode == 0, done.stderr
     for part in load_from_disk(tmp_path / "s").values():
