@@ -36,7 +36,7 @@ def main() -> None:
             f"{len(changed)} of {len(ledger)} decisions come out differently, row_id {changed[0]['row_id']} for one "
             f"({changed[0]['select_reason']} now): the ledger, or what it was made from, was changed"
         )
-    say("replay", f"all {len(ledger)} decisions come out the same")
+    say("replay", f"all {len(ledger):,} decisions come out the same")
 
 
 if __name__ == "__main__":
