@@ -19,6 +19,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs whole recipes comes first, so that the processes that share the suite end together."""
+    items.sort(key=lambda item: not ("recipes" in item.path.parts[-2:] or item.path.name == "test_readme.py"))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""

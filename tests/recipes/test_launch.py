@@ -104,6 +104,7 @@ class TestSlurm:
         done = run(["bash", "-n", SBATCH], root)
         assert (done.returncode, done.stderr) == (0, "")
 
+    @pytest.mark.slow
     def test_two_nodes_give_one_result_with_the_numbers_of_one_process(self, slurm, flags, alone, tmp_path):
         done = slurm([*flags, "--output_dir", tmp_path / "shared/score"])
         assert done.returncode == 0, done.stderr

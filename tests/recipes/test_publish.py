@@ -71,6 +71,7 @@ def test_the_statistics_say_whose_they_are(published, small_run):
     assert [record.step for record in read_records(published / "statistics")] == ["reflect", "score"]
 
 
+@pytest.mark.slow
 def test_trl_trains_on_the_published_selection_as_it_is(published, quickstart, tmp_path):
     trl = Path(os.sys.executable).parent / "trl"
     flags = {

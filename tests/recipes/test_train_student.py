@@ -1,8 +1,10 @@
 import json
 
+import pytest
 from transformers import AutoModelForCausalLM
 
 
+@pytest.mark.slow
 def test_the_script_makes_what_is_shipped(script, quickstart, tmp_path):
     """One step of it: tokenizer and configuration are the shipped ones to the byte; the weights would take longer."""
     made, shipped = tmp_path / "student", quickstart / "student"
