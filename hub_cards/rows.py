@@ -187,7 +187,12 @@ def load_variants(arguments: DataArguments) -> DatasetDict:
         raise BadInputError(
             f"--dataset {arguments.dataset}: holds {', '.join(saved)} and none of {', '.join(VARIANTS)}{hint}"
         )
-    return DatasetDict({name: _head(_pick(saved, arguments, name), arguments.limit) for name in names})
+    return first_rows(DatasetDict({name: _pick(saved, arguments, name) for name in names}), arguments.limit)
+
+
+def first_rows(variants: DatasetDict, limit: int | None) -> DatasetDict:
+    """The first `limit` rows of every variant; all where it is None."""
+    return DatasetDict({name: _head(rows, limit) for name, rows in variants.items()})
 
 
 def _parts_folder(source: Source) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hub_cards.errors import BadInputError
@@ -32,6 +32,16 @@ SENTENCE_KINDS = {EMBEDDING, COHERENCE}
 # The sentence embedder of Superfiltering (arXiv 2402.00530), and of V1's coherence (arXiv 2310.11716).
 SENTENCE_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 DTYPES = ("float32", "bfloat16", "float16")
+
+
+def check_scorer(dtype: str, span: str, max_length: int) -> None:
+    """Raise `BadInputError` unless a student can score with these settings."""
+    if dtype not in DTYPES:
+        raise BadInputError(f"--dtype {dtype!r} is unknown; the dtypes are {', '.join(DTYPES)}")
+    if span not in SPANS:
+        raise BadInputError(f"--span {span!r} is unknown; the spans are {', '.join(SPANS)}")
+    if max_length < 2:
+        raise BadInputError(f"--max_length {max_length}: must be at least 2")
 
 
 @dataclass
@@ -88,12 +98,7 @@ class ScoreConfig(DataArguments):
         self._check_scores()
         if not self.model_name_or_path and STUDENT_KINDS & set(self.scores):
             raise BadInputError("--model_name_or_path: name the student, a folder or a Hub id")
-        if self.dtype not in DTYPES:
-            raise BadInputError(f"--dtype {self.dtype!r} is unknown; the dtypes are {', '.join(DTYPES)}")
-        if self.span not in SPANS:
-            raise BadInputError(f"--span {self.span!r} is unknown; the spans are {', '.join(SPANS)}")
-        if self.max_length < 2:
-            raise BadInputError(f"--max_length {self.max_length}: must be at least 2")
+        check_scorer(self.dtype, self.span, self.max_length)
         if self.max_batch_tokens is not None and self.max_batch_tokens < 1:
             raise BadInputError(f"--max_batch_tokens {self.max_batch_tokens}: must be at least 1")
 
@@ -177,10 +182,6 @@ class SelectConfig(DataArguments):
         if self.statistics is None:
             return None
         return find_source(self.statistics, self.statistics_revision, "--statistics")
-
-    def without_limit(self) -> SelectConfig:
-        """The same settings on all rows."""
-        return replace(self, limit=None)
 
     def planned_record(self) -> StepRecord:
         """What a run with these settings would do; raises `BadInputError` where an input is missing."""

@@ -51,8 +51,8 @@ def add_statistics(
 
     Args:
         variants: each with `row_id`, `instruction`, `input` and `output`.
-        columns: the score columns that are wanted, as far as the statistics have them; all where it is None. Columns
-            of the same names are replaced.
+        columns: the score columns that are wanted, as far as the statistics have them; all where it is None. Scores
+            that the rows have of their own go: they would be another model's.
         text: what the variants were loaded from, to be held against what the statistics say that they are of.
 
     Returns:
@@ -118,7 +118,7 @@ def _add(
     # Scores of the rows' own would be another model's: one decision is never made of two.
     kept = rows.remove_columns([column for column in rows.column_names if column in KNOWN])
     beside = Dataset(scores, fingerprint=fingerprint_of([source.fingerprint, name, scores.column_names]))
-    added = concatenate_datasets([kept, beside], axis=1) if scores.num_columns else rows
+    added = concatenate_datasets([kept, beside], axis=1) if scores.num_columns else kept
     return added, {**notes, "warnings": warnings}
 
 

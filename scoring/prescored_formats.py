@@ -32,7 +32,7 @@ from hub_cards.schema import (
 )
 from hub_cards.sources import read_file_records
 from hub_cards.texts import FLAT, TEXTS, texts_of_batch
-from scoring.ratios import LOSS_KEYS, RATIOS
+from scoring.ratios import LOSS_KEYS, MAX_LOSS, RATIOS
 
 STATISTICS_COLUMNS = (
     *(*SCORE_COLUMNS, *TOKEN_LOSS_COLUMNS, *SELECTIT_COLUMNS),
@@ -41,7 +41,6 @@ STATISTICS_COLUMNS = (
 KNOWN = {column.name: column for column in STATISTICS_COLUMNS}
 UNITS = ("loss", "ppl")
 LEAST_PPL = 1 - 1e-6  # that of a text that is certain, but for rounding
-MAX_LOSS = 700  # beyond it exp() leaves float64
 Arrays = dict[str, np.ndarray]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 LOSS_KEYS = ("Q_direct", "A_direct", "Q_condition", "A_condition")
+MAX_LOSS = 700  # nats a token; beyond it exp() leaves float64
 RATIOS = {"ifd": ("A_condition", "A_direct"), "rifd": ("Q_condition", "Q_direct")}
 
 
@@ -23,7 +24,7 @@ def mean_loss(token_losses: Sequence[float] | np.ndarray | None) -> float | None
 
 def is_usable(loss: float) -> bool:
     """Whether a loss is a number whose perplexity is one too."""
-    return math.isfinite(loss) and loss < 700  # beyond it exp() leaves float64
+    return math.isfinite(loss) and loss < MAX_LOSS
 
 
 def loss_columns(losses: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -11,10 +11,10 @@ from transformers.utils import logging
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import fingerprint_of
 from hub_cards.sources import Source, find_model
-from scoring.config import DTYPES
+from scoring.config import check_scorer
 from scoring.ifd import Scorer
 from scoring.likelihood import LikelihoodEngine
-from scoring.spans import PUBLISHED, SPANS
+from scoring.spans import PUBLISHED
 from scoring.templates import check_template_name, get_template
 
 # ImportError: a kernel that is not installed.
@@ -53,12 +53,7 @@ def load_scorer(
             the model's positions.
     """
     check_template_name(template)
-    if dtype not in DTYPES:
-        raise BadInputError(f"dtype {dtype!r} is unknown; the dtypes are {', '.join(DTYPES)}")
-    if span not in SPANS:
-        raise BadInputError(f"span {span!r} is unknown; the spans are {', '.join(SPANS)}")
-    if max_length < 2:
-        raise BadInputError(f"max_length {max_length}: must be at least 2")
+    check_scorer(dtype, span, max_length)
     if max_batch_tokens is not None and max_batch_tokens < 1:
         raise BadInputError(f"max_batch_tokens {max_batch_tokens}: must be at least 1")
     source = source or find_model(model_name_or_path)

@@ -12,12 +12,12 @@ from datasets import Dataset, DatasetDict
 
 from hub_cards.arrow import arrow_column, numbers
 from hub_cards.errors import BadInputError
-from hub_cards.rows import DataArguments, load_variants
+from hub_cards.rows import DataArguments, first_rows, load_variants
 from hub_cards.schema import SCORE_COLUMNS
 from hub_cards.sources import Source, find_model
 from hub_cards.tables import Table
 from scoring.alignment import rank_correlation
-from scoring.config import DTYPES
+from scoring.config import DTYPES, check_scorer
 from scoring.prescored import add_statistics, find_statistics
 from scoring.spans import PUBLISHED, SPANS
 from scoring.templates import check_template_name
@@ -54,10 +54,7 @@ class VerifyConfig(DataArguments):
         for name in ("statistics", "model_name_or_path"):
             if not getattr(self, name):
                 raise BadInputError(f"--{name}: name it, a folder or a Hub id")
-        if self.dtype not in DTYPES:
-            raise BadInputError(f"--dtype {self.dtype!r} is unknown; the dtypes are {', '.join(DTYPES)}")
-        if self.span not in SPANS:
-            raise BadInputError(f"--span {self.span!r} is unknown; the spans are {', '.join(SPANS)}")
+        check_scorer(self.dtype, self.span, self.max_length)
         if self.count < 1:
             raise BadInputError(f"--count {self.count}: must be at least 1")
 
@@ -89,12 +86,9 @@ class Comparison:
 def load_published(config: VerifyConfig) -> tuple[DatasetDict, dict[str, Any]]:
     """The rows with the published scores beside them, and how the two were aligned."""
     # All rows: statistics without ids are joined to all of them, and `limit` takes of what was joined.
-    variants, notes = add_statistics(load_variants(replace(config, limit=None)), published_source(config), COMPARED)
-    if config.limit is not None:
-        variants = DatasetDict(
-            {name: rows.select(range(min(config.limit, len(rows)))) for name, rows in variants.items()}
-        )
-    return variants, notes
+    every_row = load_variants(replace(config, limit=None))
+    variants, notes = add_statistics(every_row, published_source(config), COMPARED, text=config.source())
+    return first_rows(variants, config.limit), notes
 
 
 def published_source(config: VerifyConfig) -> Source:

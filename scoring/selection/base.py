@@ -71,6 +71,11 @@ def place(variant: str) -> int:
     return VARIANTS.index(variant)
 
 
+def is_kept(reasons_N: np.ndarray) -> np.ndarray:
+    """Which rows have the reason `kept`, as booleans."""
+    return np.asarray(reasons_N == KEPT, dtype=bool)
+
+
 def reasons_of(size: int, reason: str = KEPT) -> np.ndarray:
     """The same reason for all rows; others may be put in its place."""
     return np.full(size, reason, dtype=object)

@@ -9,7 +9,7 @@ import numpy as np
 
 from scoring.selection.base import KEPT, UNSCORED, Outcome, reasons_of
 from scoring.selection.coverage import pick_by_coverage
-from scoring.selection.share import Share
+from scoring.selection.share import Share, keep_picked
 from scoring.selection.table import Rows
 
 NOT_PICKED = "not_picked"
@@ -41,14 +41,7 @@ class FacilityLocation(Share):
         vectors_MD, left = vectors_MD[scored_N[has_N]], np.flatnonzero(scored_N)
         by_id = np.argsort(rows.ids[left])  # so that of equal rows the one with the smallest id is picked
         coverage = pick_by_coverage(vectors_MD[by_id], self.of(len(rows), len(left)))
-
-        picked = left[by_id][coverage.picks]
         reasons_N = reasons_of(len(rows), UNSCORED)
         reasons_N[left] = NOT_PICKED
-        reasons_N[picked] = KEPT
-        ranks_N, scores_N = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), np.nan)
-        ranks_N[picked] = np.arange(1, len(picked) + 1)
-        scores_N[picked] = coverage.gains
         notes = {"objective": coverage.objective, "mean_similarity": coverage.mean_similarity}
-        kept_N = np.asarray(reasons_N == KEPT, dtype=bool)
-        return Outcome(reasons_N, kept_N, ranks_N=ranks_N, scores_N=scores_N, notes=notes)
+        return keep_picked(reasons_N, left[by_id][coverage.picks], coverage.gains, **notes)

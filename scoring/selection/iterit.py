@@ -11,7 +11,7 @@ import numpy as np
 from hub_cards.errors import BadInputError
 from scoring.selection.base import KEPT, UNSCORED, Outcome, reasons_of
 from scoring.selection.cherry import IFD_NOT_BELOW_1
-from scoring.selection.share import Share
+from scoring.selection.share import Share, keep_picked
 from scoring.selection.table import Rows
 
 if TYPE_CHECKING:
@@ -57,13 +57,7 @@ class IterIT(Share):
         n_wanted = self.of(len(rows), len(left))
         texts = rows.texts("output")
         picks, scores = pick_new([texts[row] for row in left], ifd_N[left], n_wanted, self.decay)
-
-        picked = left[picks]
-        reasons_N[picked] = KEPT
-        ranks_N, scores_N = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), np.nan)
-        ranks_N[picked] = np.arange(1, n_wanted + 1)
-        scores_N[picked] = scores
-        return Outcome(reasons_N, reasons_N == KEPT, ranks_N=ranks_N, scores_N=scores_N)
+        return keep_picked(reasons_N, left[picks], scores)
 
 
 def pick_new(texts: list[str], ifd_N: np.ndarray, count: int, decay: float) -> tuple[list[int], list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
-from hub_cards.rows import load_variants
+from hub_cards.rows import first_rows, load_variants
 from hub_cards.schema import COLUMNS_BY_NAME, VARIANTS
 from hub_cards.sources import Source, read_file_records
 from scoring.config import SelectConfig
@@ -33,7 +34,7 @@ def load_scored(config: SelectConfig, steps: Sequence[Step]) -> tuple[DatasetDic
     statistics = config.statistics_source()
     read = dict.fromkeys(column for step in steps for column in (*step.strategy.reads, *step.strategy.needs))
     # All of the data first: statistics without ids are joined to all of it, and `limit` takes of what was joined.
-    variants, joined = _with_own_columns(load_variants(config.without_limit()), config.source(), list(read)), {}
+    variants, joined = _with_own_columns(load_variants(replace(config, limit=None)), config.source(), list(read)), {}
     if statistics is not None:
         variants, joined = add_statistics(variants, statistics, [*read, IFD], config.source())
     if list(variants) == [ORIGINAL] and any(
@@ -43,11 +44,7 @@ def load_scored(config: SelectConfig, steps: Sequence[Step]) -> tuple[DatasetDic
             f"--strategy selective: chooses among a row's variants and keeps reflected responses, and --dataset "
             f"{config.dataset} has {ORIGINAL} only; to select rows as they are take another strategy, cherry for one"
         )
-    if config.limit is not None:
-        variants = DatasetDict(
-            {name: rows.select(range(min(config.limit, len(rows)))) for name, rows in variants.items()}
-        )
-    return variants, joined
+    return first_rows(variants, config.limit), joined
 
 
 def _with_own_columns(variants: DatasetDict, source: Source, wanted: Sequence[str]) -> DatasetDict:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from hub_cards.errors import BadInputError
-from scoring.selection.base import KEPT, UNSCORED, Outcome, reasons_of
+from scoring.selection.base import KEPT, UNSCORED, Outcome, is_kept, reasons_of
 from scoring.selection.experience import pick_experience
 from scoring.selection.table import Rows
 
@@ -60,5 +60,5 @@ class PreExperience:
         reasons_N = reasons_of(len(rows), UNSCORED)
         reasons_N[left] = NOT_PICKED
         reasons_N[left[picked]] = KEPT
-        kept_N = np.asarray(reasons_N == KEPT, dtype=bool)
+        kept_N = is_kept(reasons_N)
         return Outcome(reasons_N, kept_N, notes={"clusters": len(np.unique(clusters))})

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from hub_cards.errors import BadInputError
-from scoring.selection.base import KEPT, UNSCORED, Outcome, reasons_of
+from scoring.selection.base import KEPT, UNSCORED, Outcome, is_kept, reasons_of
 from scoring.selection.share import Share, keep_best
 from scoring.selection.table import Rows
 
@@ -85,7 +85,7 @@ class LengthMatchedRandom:
                     "choose them first: `recycled`, then this step"
                 )
             reasons_N[fitting[:count]] = KEPT
-        return Outcome(reasons_N, np.asarray(reasons_N == KEPT, dtype=bool))
+        return Outcome(reasons_N, is_kept(reasons_N))
 
 
 def length_bins(lengths: np.ndarray) -> list[tuple[float, float, int]]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from scoring.selection.base import KEPT, UNSCORED, Outcome, reasons_of
+from scoring.selection.base import KEPT, UNSCORED, Outcome, is_kept, reasons_of
 from scoring.selection.table import Rows
 
 REFUSAL = "refusal"
@@ -37,7 +37,7 @@ class Refusals:
         """See `Strategy`."""
         reasons_N = refusals_of(rows.column("output"))
         reasons_N[rows.unscored()] = UNSCORED
-        return Outcome(reasons_N, np.asarray(reasons_N == KEPT, dtype=bool))
+        return Outcome(reasons_N, is_kept(reasons_N))
 
 
 def refusals_of(responses: pa.Array) -> np.ndarray:

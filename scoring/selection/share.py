@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hub_cards.errors import BadInputError
-from scoring.selection.base import KEPT, UNSCORED, Outcome, reasons_of
+from scoring.selection.base import KEPT, UNSCORED, Outcome, is_kept, reasons_of
 from scoring.selection.table import Rows
 
 BELOW_THE_CUT = "below_the_cut"
@@ -54,6 +54,21 @@ class Share:
         return wanted
 
 
+def keep_picked(reasons_N: np.ndarray, picked: np.ndarray, worth: np.ndarray | list[float], **notes: float) -> Outcome:
+    """Keep rows that were picked one after the other; the place of a pick is its rank.
+
+    Args:
+        reasons_N: why the others are dropped; those of the picked rows are overwritten.
+        picked: places of the rows, the first pick first.
+        worth: what each was worth when it was picked.
+    """
+    ranks_N, scores_N = np.zeros(len(reasons_N), dtype=np.int64), np.full(len(reasons_N), np.nan)
+    reasons_N[picked] = KEPT
+    ranks_N[picked] = np.arange(1, len(picked) + 1)
+    scores_N[picked] = worth
+    return Outcome(reasons_N, is_kept(reasons_N), ranks_N=ranks_N, scores_N=scores_N, notes=notes)
+
+
 def keep_best(
     rows: Rows,
     scores_N: np.ndarray,
@@ -86,9 +101,7 @@ def keep_best(
     ranks_N[order] = np.arange(1, len(order) + 1)
     kept = order[:n_wanted] if groups is None else _best_of_groups(order, np.array(groups, dtype=object), n_wanted)
     reasons_N[kept] = KEPT
-    kept_N = np.zeros(len(rows), dtype=bool)
-    kept_N[kept] = True
-    return Outcome(reasons_N, kept_N, ranks_N=ranks_N, scores_N=scores_N)
+    return Outcome(reasons_N, is_kept(reasons_N), ranks_N=ranks_N, scores_N=scores_N)
 
 
 def _best_of_groups(order: np.ndarray, groups_N: np.ndarray, n_wanted: int) -> np.ndarray:

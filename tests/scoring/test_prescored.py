@@ -143,7 +143,7 @@ class TestByPosition:
         assert added["original"].column_names == [*variants["reflect_both"].column_names, "ifd_ppl"]
         assert added["original"]["ifd_ppl"][:] == pytest.approx([math.exp(2)] * N)
         none, _ = add_statistics(variants, source, ["embedding"])
-        assert none["original"].column_names == variants["original"].column_names
+        assert none["original"].column_names == variants["reflect_both"].column_names
 
     def test_scores_of_the_data_itself_are_never_mixed_with_them(self, variants, tmp_path):
         source = find_statistics(write_published(tmp_path))
