@@ -14,6 +14,7 @@ V1 = "Reflection-Tuning, arXiv 2310.11716"
 V2 = "Selective Reflection-Tuning, arXiv 2402.10110"
 CHERRY = "Cherry LLM, arXiv 2308.12032"
 SELECTIT = "SelectIT, arXiv 2402.16705"
+ALPAGASUS = "AlpaGasus, arXiv 2307.08701"
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,32 @@ SELECT_COLUMNS = (
     ),
     Column("select_score", "float64", "as the step's", "what the row was ranked by; null where nothing was"),
 )
+QUESTION_COLUMNS = (
+    Column("row_id", "string", "", "content hash of instruction and input; `-2`, `-3` … mark exact duplicates"),
+    Column("source_id", "string", "", "the question's own id in its test set, null where it has none"),
+    Column("instruction", "string", "", "what is asked"),
+    Column("input", "string", "", "context that belongs to the instruction, or empty"),
+    Column("category", "string", "", "the test set's own kind of question, null where it has none"),
+)
+ANSWER_COLUMNS = (
+    Column("answer", "string", "", "what the model wrote; null where it wrote nothing that can be kept"),
+    Column("answer_status", "string", "", "`ok`, `truncated` (ended by the length limit, kept), or why it is null"),
+    Column("answer_tokens", "int64", "tokens", "length of the answer, as the model's tokenizer counts it"),
+    Column("generator", "string", "", "the model that answered"),
+)
+VERDICT_COLUMNS = (
+    Column("baseline_answer", "string", "", "the answer that `answer` is compared with"),
+    Column("baseline_generator", "string", "", "the model that wrote the baseline's answer"),
+    Column("review", "string", "", "the judge's whole reply, `answer` shown first", ALPAGASUS),
+    Column("review_reverse", "string", "", "the judge's whole reply, `baseline_answer` shown first", ALPAGASUS),
+    Column("mark", "float64", "0 to 10", "of `answer` in `review`; null where it gave none"),
+    Column("baseline_mark", "float64", "0 to 10", "of `baseline_answer` in `review`"),
+    Column("mark_reverse", "float64", "0 to 10", "of `answer` in `review_reverse`"),
+    Column("baseline_mark_reverse", "float64", "0 to 10", "of `baseline_answer` in `review_reverse`"),
+    Column("outcome", "string", "", "`win`, `tie` or `lose` of `answer`; `invalid` where a mark is missing", ALPAGASUS),
+    Column("invalid_reason", "string", "", "why the outcome is `invalid`, else null"),
+    Column("judge_model", "string", "", "the model that judged"),
+)
 TRAIN_COLUMNS = (
     Column("prompt", "string", "", "the instruction in the prompt template, as TRL's SFTTrainer takes it"),
     Column("completion", "string", "", "the response, as TRL's SFTTrainer takes it"),
@@ -130,6 +157,7 @@ ALL_COLUMNS = (
     *(*ROW_COLUMNS, *REFLECT_COLUMNS, *SCORE_COLUMNS, *TOKEN_LOSS_COLUMNS, *SELECTIT_COLUMNS),
     *(*EMBEDDING_COLUMNS, *COHERENCE_COLUMNS, *PROMPT_EMBEDDING_COLUMNS),
     *(*SELECT_COLUMNS, *TRAIN_COLUMNS),
+    *(*ANSWER_COLUMNS, *VERDICT_COLUMNS),
 )
 COLUMNS_BY_NAME = {column.name: column for column in ALL_COLUMNS}
 

@@ -17,6 +17,9 @@ NAMES = {
     *("embedding", "coherence", "prompt_embedding", "loss_prompt", "ppl_prompt"),
     *("selected", "selected_variant", "select_reason", "select_step", "select_rank", "select_score"),
     *("prompt", "completion"),
+    *("answer", "answer_status", "answer_tokens", "generator", "baseline_answer", "baseline_generator"),
+    *("review", "review_reverse", "mark", "baseline_mark", "mark_reverse", "baseline_mark_reverse"),
+    *("outcome", "invalid_reason", "judge_model"),
 }
 
 
