@@ -5,18 +5,14 @@ python recipes/recycle.py recipes/quickstart --output_dir runs/quickstart
 
 import argparse
 import os
-import shlex
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub_cards.cli import fail, parse_config, run_main
+from hub_cards.cli import parse_config, run_main
 from hub_cards.config import PublishConfig
 from hub_cards.errors import BadInputError
+from hub_cards.launch import launch, show
 from hub_cards.provenance import StepRecord
 from hub_cards.storage import check_output_dir, is_up_to_date
 from hub_cards.summary import summarize
@@ -85,9 +81,9 @@ def main() -> None:
             print(f"[{name}] up to date, skipped: {run_folder / name}", flush=True)
             continue
         command = ["python", str(SCRIPTS / STAGES[name].script), *line]
-        print(f"\n$ {shlex.join(command)}", flush=True)
+        show(command)
         if not arguments.dry_run:
-            launch(name, [sys.executable, *command[1:]])
+            launch(name, command)
     if not arguments.dry_run:
         print(f"\n{summarize(run_folder, present)}", flush=True)
 
@@ -126,30 +122,6 @@ def up_to_date(name: str, argv: list[str], run_folder: Path) -> bool:
         return is_up_to_date(run_folder / name, STAGES[name].plan(argv))
     except BadInputError:
         return False
-
-
-def launch(name: str, command: list[str]) -> None:
-    """Run one stage as its own process; a failing one ends the run with its exit code.
-
-    A stage that a signal has killed ends it with 128 plus the signal's number, as a shell would.
-    """
-    started = time.monotonic()
-    process = subprocess.Popen(command)
-    # Ctrl-C reaches the stage as well, and the stage knows what it must finish: wait for it instead of killing it.
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
-    }
-    code = process.wait()
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    if code != 0:
-        code = 128 - code if code < 0 else code
-        fail(
-            f"{name} ended with exit code {code}; the finished stages are kept: the same command goes on from here",
-            code,
-        )
-    print(f"[{name}] {time.monotonic() - started:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
