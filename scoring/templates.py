@@ -30,6 +30,7 @@ class PromptTemplate(Protocol):
 
     name: str
     completion_prefix: str
+    stop: tuple[str, ...]
 
     def prompt(self, instruction: str, input: str = "") -> str:
         """The text that precedes the response."""
@@ -45,12 +46,16 @@ class TextTemplate:
         without_input, with_input: the prompt, with `{instruction}` and `{input}` in it.
         completion_prefix: what stands between prompt and response in *training and generation*. Vicuna's training
             format (FastChat) has a space there; the published scores were taken without it, so scoring never adds it.
+        stop: texts that end an answer in generation, beside the end-of-sequence token: how the next turn opens, which a
+            model that was not trained to stop goes on to write. Whole headers at the start of a line (Vicuna's next
+            turn follows a space too), so that prose, lists and code are left alone.
     """
 
     name: str
     without_input: str
     with_input: str
     completion_prefix: str = ""
+    stop: tuple[str, ...] = ()
 
     def prompt(self, instruction: str, input: str = "") -> str:
         """Render the prompt of one row; an empty `input` takes the form without one."""
@@ -65,6 +70,7 @@ class ChatTemplate:
     tokenizer: PreTrainedTokenizerBase
     name: str = "chat_template"
     completion_prefix: str = ""
+    stop: tuple[str, ...] = ()  # its turns end with tokens
 
     def __post_init__(self) -> None:
         if not self.tokenizer.chat_template:
@@ -105,17 +111,20 @@ TEXT_TEMPLATES: dict[str, TextTemplate] = {
                 "Write a response that appropriately completes the request.\n\n"
                 "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
             ),
+            stop=("\n### Instruction:",),
         ),
         TextTemplate(
             name="vicuna",
             without_input=f"{VICUNA_PREAMBLE} USER: {{instruction}} ASSISTANT:",
             with_input=f"{VICUNA_PREAMBLE} USER: {{instruction}}\nInput:\n{{input}} ASSISTANT:",
             completion_prefix=" ",
+            stop=("\nUSER:", " USER:"),
         ),
         TextTemplate(
             name="wizardlm",
             without_input="{instruction}\n\n### Response:",
             with_input="{instruction}\n{input}\n\n### Response:",
+            stop=("\n### Response:",),
         ),
         TextTemplate(name="none", without_input="{instruction}\n", with_input="{instruction}\n{input}\n"),
     )

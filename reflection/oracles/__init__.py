@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from hub_cards.sources import Source, find_model
 from reflection.oracles.base import Completion, Job, Oracle, OracleRequest
 from reflection.oracles.config import OracleArguments
+from reflection.statuses import OPEN
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-__all__ = ["Completion", "Job", "Oracle", "OracleArguments", "OracleRequest", "make_oracle"]
+    from reflection.store import CompletionStore
+
+__all__ = ["OPEN", "Completion", "Job", "Oracle", "OracleArguments", "OracleRequest", "make_oracle", "open_store"]
 
 
 def make_oracle(arguments: OracleArguments, state: PartialState | None = None, step: str = "reflect") -> Oracle:
@@ -30,9 +33,8 @@ def make_oracle(arguments: OracleArguments, state: PartialState | None = None, s
         return RecordedOracle(arguments.recorded_path)
 
     from reflection.oracles.chat import Sampling
-    from reflection.store import CompletionStore
 
-    store = CompletionStore(arguments.store)
+    store = open_store(arguments.store)
     sampling = Sampling(model_key(arguments), arguments.max_tokens, arguments.temperature)
     if arguments.oracle == "transformers":
         from reflection.oracles.transformers import TransformersOracle
@@ -61,6 +63,17 @@ def make_oracle(arguments: OracleArguments, state: PartialState | None = None, s
         arguments.max_error_fraction,
     )
     return OpenAIOracle(sampling, store, arguments.base_url, pace, price, budget, step=step)
+
+
+def open_store(path: str) -> CompletionStore:
+    """The completion store in a file, which is made where it is missing.
+
+    Raises:
+        BadInputError: the file is no such store, or cannot be written.
+    """
+    from reflection.store import CompletionStore
+
+    return CompletionStore(path)
 
 
 def model_key(arguments: OracleArguments) -> str:

@@ -21,16 +21,21 @@ class OracleRequest:
 
     Attributes:
         row_id, source_id, variant: which row's which variant the answer is for.
+        messages: a chat request; None where `prompt` stands for it.
         attempt: 0, or 1 for the re-ask after an answer that could not be used; part of the sampling seed.
         response_format: a JSON schema as OpenAI's `response_format` takes it, None for plain text.
+        prompt: a text that the model goes on to write, in place of `messages`.
+        stop: texts that end the answer and are no part of it.
     """
 
     row_id: str
     source_id: str | None
     variant: str
-    messages: Messages
+    messages: Messages | None
     attempt: int = 0
     response_format: dict[str, Any] | None = None
+    prompt: str | None = None
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

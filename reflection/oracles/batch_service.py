@@ -190,7 +190,7 @@ class BatchService:
                 fault, final = Fault(Remedy.RETRY, said), None
             if final is not None:
                 raise final
-            raise_if_final(fault, "openai_batch")
+            raise_if_final(fault, "--oracle openai_batch")
             if fault.remedy is Remedy.GIVE_UP:
                 raise BadInputError(f"--oracle openai_batch: {what}: the endpoint refuses it: {fault.detail}")
             detail = fault.detail

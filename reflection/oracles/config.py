@@ -18,6 +18,29 @@ def is_openai(base_url: str | None) -> bool:
     return base_url is None or urlsplit(base_url).hostname == "api.openai.com"
 
 
+def check_endpoint(url: str, flag: str) -> None:
+    """Raise `BadInputError` unless `url` is the plain address of an endpoint."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadInputError(f"{flag} {url}: must be an address such as http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query:
+        raise BadInputError(
+            f"{flag}: the address of {parts.hostname} holds a password or parameters; secrets come from the "
+            "environment (OPENAI_API_KEY)"
+        )
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the user set an oracle by, as messages name it."""
+
+    oracle: str = "--oracle openai"
+    model: str = "--oracle_model"
+    url: str = "--base_url"
+    max_tokens: str = "--max_tokens"
+    batch_size: str = "--oracle_batch_size"
+
+
 @dataclass
 class OracleArguments:
     """Who is asked, how fast, and for how much money."""
@@ -80,19 +103,9 @@ class OracleArguments:
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise BadInputError(f"--temperature {self.temperature}: must be from 0 to 2")
         if self.base_url is not None:
-            self._check_endpoint()
+            check_endpoint(self.base_url, "--base_url")
         self._check_context()
         self._check_money()
-
-    def _check_endpoint(self) -> None:
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadInputError(f"--base_url {self.base_url}: must be an address such as http://localhost:8000/v1")
-        if parts.username or parts.password or parts.query:
-            raise BadInputError(
-                f"--base_url: the address of {parts.hostname} holds a password or parameters; secrets come from the "
-                "environment (OPENAI_API_KEY)"
-            )
 
     def _check_context(self) -> None:
         if self.oracle == "transformers" and self.oracle_tokenizer:

@@ -14,9 +14,11 @@ import openai
 
 from hub_cards.errors import BadInputError, StoppedError
 from reflection.oracles.chat import without_secrets
+from reflection.oracles.config import Flags
 from reflection.statuses import CONTENT_FILTER, CONTEXT_OVERFLOW, ORACLE_ERROR
 
 KEY_VARIABLE = "OPENAI_API_KEY"
+FLAGS = Flags()
 MAX_RETRY_AFTER = 3600.0  # seconds; a service that asks for more wants us to come back another day
 
 
@@ -59,21 +61,26 @@ _RETRIED = {408, 409, 425, 429}
 _ADVICE = {
     401: f"refuses the key in the environment variable {KEY_VARIABLE} (401)",
     403: f"does not allow this to the key in {KEY_VARIABLE} (403)",
-    404: "knows no such model or path (404); check --oracle_model and --base_url",
+    404: "knows no such model or path (404); check {model} and {url}",
 }
 
 
-def diagnose(error: openai.APIError, secret: str | None) -> Fault:
+def diagnose(error: openai.APIError, secret: str | None, flags: Flags = FLAGS) -> Fault:
     """What one exception of the `openai` package means."""
     if isinstance(error, openai.APITimeoutError):
         return Fault(Remedy.RETRY, f"no answer in time from {error.request.url.host}")
     if not isinstance(error, openai.APIStatusError):  # no connection, or a broken one
         return Fault(Remedy.RETRY, f"no connection to {error.request.url.host}, or it broke off")
-    return diagnose_status(error.status_code, error.code, error.message, error.response.headers, secret)
+    return diagnose_status(error.status_code, error.code, error.message, error.response.headers, secret, flags)
 
 
 def diagnose_status(
-    status: int, code: Any, message: str, headers: Mapping[str, str] | None = None, secret: str | None = None
+    status: int,
+    code: Any,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    secret: str | None = None,
+    flags: Flags = FLAGS,
 ) -> Fault:
     """What an HTTP status and the error object beside it mean; the Batch API reports both for each of its requests."""
     said = without_secrets(message, secret)
@@ -91,11 +98,11 @@ def diagnose_status(
     if status == 413 or (status in (400, 422) and (code in _OVERFLOW_CODES or _OVERFLOW.search(message))):
         return Fault(Remedy.GIVE_UP, said, CONTEXT_OVERFLOW)
     # The message of a 401 repeats the key it refuses, so it is not shown.
-    advice = _ADVICE.get(status, f"refuses the request ({status})")
+    advice = _ADVICE.get(status, f"refuses the request ({status})").format(model=flags.model, url=flags.url)
     return Fault(Remedy.REFUSED, f"the endpoint {advice}" if status == 401 else f"the endpoint {advice}: {said}")
 
 
-def raise_if_final(fault: Fault, oracle: str) -> None:
+def raise_if_final(fault: Fault, flag: str) -> None:
     """Stop the run where no retry and no other row can help.
 
     Raises:
@@ -103,7 +110,7 @@ def raise_if_final(fault: Fault, oracle: str) -> None:
         StoppedError: the account is empty, or the service wants to be left alone for longer than we wait.
     """
     if fault.remedy is Remedy.REFUSED:
-        raise BadInputError(f"--oracle {oracle}: {fault.detail}")
+        raise BadInputError(f"{flag}: {fault.detail}")
     if fault.remedy is Remedy.NO_CREDIT:
         raise StoppedError(f"{fault.detail}; what was answered is kept: the same command goes on from there")
     if (fault.retry_after or 0) > MAX_RETRY_AFTER:

@@ -1,4 +1,4 @@
-"""The `openai` oracle: any OpenAI-compatible chat endpoint, asked concurrently, every answer stored as it arrives."""
+"""The `openai` oracle: any OpenAI-compatible endpoint, asked concurrently, every answer stored as it arrives."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from hub_cards.errors import BadInputError
 from reflection.costs import Price, Usage
 from reflection.oracles.account import LOG_SECONDS, Budget, BudgetSpentError, ErrorWindow, Progress, duration
 from reflection.oracles.base import Completion, Job, OracleRequest
-from reflection.oracles.chat import Sampling, on_the_wire, read_response
-from reflection.oracles.faults import KEY_VARIABLE, Fault, Remedy, diagnose, raise_if_final
+from reflection.oracles.chat import Sampling, estimated_tokens, on_the_wire, read_response
+from reflection.oracles.config import Flags
+from reflection.oracles.faults import FLAGS, KEY_VARIABLE, Fault, Remedy, diagnose, raise_if_final
 from reflection.oracles.kept import KeptAnswers
 from reflection.oracles.pacing import AdaptiveLimit, ClosedError, Pacer
 from reflection.oracles.writer import StoreWriter
 from reflection.statuses import NO_TEXT, ORACLE_ERROR
 from reflection.store import Answer, CompletionStore
-from reflection.tokens import estimate_tokens
 
 MAX_TRIES = 10  # about four minutes of waiting in all
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0  # seconds between tries, doubling
@@ -50,17 +50,18 @@ class Pace:
     max_error_fraction: float
 
 
-def api_key(oracle: str) -> str:
+def api_key(flag: str) -> str:
     """The key of the environment.
+
+    Args:
+        flag: what of the user's settings needs it, for the message.
 
     Raises:
         BadInputError: there is none.
     """
     key = os.environ.get(KEY_VARIABLE)
     if not key:
-        raise BadInputError(
-            f"--oracle {oracle}: set the environment variable {KEY_VARIABLE} (any text for a local server)"
-        )
+        raise BadInputError(f"{flag}: set the environment variable {KEY_VARIABLE} (any text for a local server)")
     if key != key.strip() or not key.isascii() or not key.isprintable():
         raise BadInputError(f"{KEY_VARIABLE}: holds a line break, a blank or a letter that no key has; set it again")
     return key
@@ -76,6 +77,8 @@ class OpenAIOracle(KeptAnswers):
         base_url: the endpoint, None for OpenAI itself.
         budget_usd: dollars that the answers may cost, those from the store included; None for no limit.
         step: whose lines the progress is.
+        flags: what the user set it by.
+        served_model: the model's name at the endpoint, where `sampling` names its content too.
 
     Raises:
         BadInputError: the environment has no OPENAI_API_KEY.
@@ -90,10 +93,13 @@ class OpenAIOracle(KeptAnswers):
         price: Price | None = None,
         budget_usd: float | None = None,
         step: str = "reflect",
+        flags: Flags = FLAGS,
+        served_model: str | None = None,
     ) -> None:
         super().__init__(store, sampling, price)
-        self.step = step
-        self.key = api_key("openai")
+        self.step, self.flags = step, flags
+        self.key = api_key(flags.oracle)
+        self.served_model = served_model or sampling.model
         self.base_url = base_url
         self.pace = pace
         self.budget_usd = budget_usd
@@ -234,7 +240,7 @@ class _Run:
         return self.usage.add(key, *used, completion.batched) if completion.is_billed else 0.0
 
     async def _ask(self, body: dict[str, Any], key: str) -> Completion:
-        prompt_tokens = estimate_tokens(body["messages"])
+        prompt_tokens = estimated_tokens(body)
         # Twice the estimate is more than any text has in today's vocabularies.
         reserved = await self.budget.reserve(2 * prompt_tokens, body["max_tokens"])
         spent = 0.0
@@ -258,7 +264,7 @@ class _Run:
     async def _try(self, body: dict[str, Any], prompt_tokens: int) -> tuple[Completion, float | None]:
         """Ask until there is an answer, a fault that no retry mends, or no try left; with the seconds it took."""
         booked = prompt_tokens + self._usual_answer_tokens()
-        wire = on_the_wire(body, self.oracle.base_url)
+        wire = on_the_wire(body, self.oracle.base_url) | {"model": self.oracle.served_model}
         loop = asyncio.get_running_loop()
         detail = ""
         for number in range(MAX_TRIES):
@@ -273,17 +279,17 @@ class _Run:
                 self.limit.succeeded()
                 self.pacer.correct(booked, (outcome.prompt_tokens or 0) + (outcome.completion_tokens or 0) or booked)
                 return outcome, loop.time() - started
-            raise_if_final(outcome, "openai")
+            raise_if_final(outcome, self.oracle.flags.oracle)
             detail = outcome.detail
             if outcome.remedy is Remedy.GIVE_UP:
-                return Completion(None, failure=outcome.status, model=body["model"], detail=detail), None
+                return Completion(None, failure=outcome.status, model=wire["model"], detail=detail), None
             if outcome.remedy is Remedy.THROTTLE:
                 self.limit.throttled(started, outcome.retry_after)
             self._notice(outcome)
             if number + 1 < MAX_TRIES:
                 await self._pause(max(outcome.retry_after or 0.0, backoff(number)))
         detail = f"{MAX_TRIES} tries, the last one: {detail}"
-        return Completion(None, failure=ORACLE_ERROR, model=body["model"], detail=detail), None
+        return Completion(None, failure=ORACLE_ERROR, model=wire["model"], detail=detail), None
 
     async def _send(self, wire: dict[str, Any]) -> Completion | Fault:
         try:
@@ -291,14 +297,18 @@ class _Run:
             async with asyncio.timeout(self.pace.timeout_seconds):
                 # As `extra_body` the request is sent as it is; as arguments it is first walked through, type by type,
                 # which takes a quarter of the time that the client takes for a request.
-                ask = self.clients[0].chat.completions.with_raw_response.create
+                client = self.clients[0]
                 self.clients.rotate()
-                response = await ask(model=wire["model"], messages=[], extra_body=wire)
+                if "prompt" in wire:
+                    ask = partial(client.completions.with_raw_response.create, prompt="")
+                else:
+                    ask = partial(client.chat.completions.with_raw_response.create, messages=[])
+                response = await ask(model=wire["model"], extra_body=wire)
             if "json" not in response.headers.get("content-type", "json"):  # the page of a proxy, or a wrong path
-                return Fault(Remedy.GIVE_UP, "the answer is no chat completion; check --base_url")
+                return Fault(Remedy.GIVE_UP, f"the answer is no chat completion; check {self.oracle.flags.url}")
             completion = read_response(json.loads(response.content), wire["model"])
         except openai.APIError as error:
-            return diagnose(error, self.oracle.key)
+            return diagnose(error, self.oracle.key, self.oracle.flags)
         except TimeoutError:
             return Fault(Remedy.RETRY, f"no answer within {self.pace.timeout_seconds:g} s (--timeout_seconds)")
         except (ValueError, RecursionError) as error:  # JSON that is none, bytes that are no text

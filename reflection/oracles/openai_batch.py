@@ -27,6 +27,7 @@ from reflection.statuses import ORACLE_ERROR
 from reflection.store import CompletionStore
 from reflection.tokens import estimate_tokens
 
+FLAG = "--oracle openai_batch"
 MAX_TRIES = 3  # batches that a request may be in without an answer
 MAX_REQUESTS, MAX_BYTES = 50_000, 190_000_000  # of a file; the service takes 200 MB, whichever megabytes it means
 TOKEN_LIMIT = "token_limit_exceeded"  # the organisation has too many tokens in all its batches
@@ -64,11 +65,21 @@ class OpenAIBatchOracle(KeptAnswers):
     ) -> None:
         super().__init__(store, sampling, price)
         self.step = step
-        self.key = api_key("openai_batch")
+        self.key = api_key(FLAG)
         self.base_url = base_url
         self.budget_usd = budget_usd
         self.poll_seconds = poll_seconds
         self.max_requests, self.max_bytes = max_requests, max_bytes
+
+    def identify(self, request: OracleRequest) -> tuple[dict[str, Any], str]:
+        """What is asked, and its key in the store.
+
+        Raises:
+            BadInputError: the request is a text to go on with; only chats are put into batches.
+        """
+        if request.prompt is not None:
+            raise BadInputError(f"{FLAG}: takes chats only; have text prompts answered by --oracle openai")
+        return super().identify(request)
 
     def run(self, jobs: Callable[[], Iterable[Job]], total: int, jobs_per_row: int = 1) -> None:
         """Carry the jobs to their end; `jobs` is called once or twice a wave.
@@ -319,7 +330,7 @@ class _Run:
             Whether it has had all its tries.
         """
         try:
-            raise_if_final(fault, "openai_batch")
+            raise_if_final(fault, FLAG)
         except (BadInputError, StoppedError) as error:
             self._end(error)
             return False
@@ -340,9 +351,9 @@ class _Run:
         code, message = (errors[0].code, errors[0].message) if errors else (None, None)
         said = without_secrets(message or code or "it does not say why", self.oracle.key)
         said += f" (line {errors[0].line} of the file)" if errors and errors[0].line else ""
-        refused = f"--oracle openai_batch: the service refuses batch {remote.id}: {said}"
+        refused = f"{FLAG}: the service refuses batch {remote.id}: {said}"
         try:
-            raise_if_final(diagnose_status(429, code, message or ""), "openai_batch")
+            raise_if_final(diagnose_status(429, code, message or ""), FLAG)
             self._end(BadInputError(refused))
         except StoppedError as error:  # no credit
             self._end(error)

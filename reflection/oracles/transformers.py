@@ -17,10 +17,12 @@ from hub_cards.cli import say
 from hub_cards.errors import BadInputError
 from reflection.costs import Usage
 from reflection.oracles.account import Progress
-from reflection.oracles.base import Completion, Job
+from reflection.oracles.base import Completion, Job, OracleRequest
 from reflection.oracles.chat import Sampling, storable
-from reflection.oracles.chat_model import FLAG, ChatModel, Draw
+from reflection.oracles.chat_model import ChatModel
+from reflection.oracles.config import Flags
 from reflection.oracles.kept import KeptAnswers
+from reflection.oracles.local_model import FLAGS, Draw, LocalModel, Prompt
 from reflection.statuses import CONTEXT_OVERFLOW, ORACLE_ERROR
 from reflection.store import Answer, CompletionStore
 
@@ -37,9 +39,11 @@ class TransformersOracle(KeptAnswers):
         batch_size: prompts answered together, at most.
         state: the processes that share the work. They are waited for at the end, so give it a long timeout.
         step: whose lines the progress is.
+        flags: what the user set it by.
+        chat: whether it is asked by messages, for which it needs a chat template; else by texts.
 
     Raises:
-        BadInputError: there is no such chat model, or the settings are none for it.
+        BadInputError: there is no such model, or the settings are none for it.
     """
 
     def __init__(
@@ -51,17 +55,19 @@ class TransformersOracle(KeptAnswers):
         batch_size: int,
         state: PartialState,
         step: str = "reflect",
+        flags: Flags = FLAGS,
+        chat: bool = True,
     ) -> None:
         super().__init__(store, sampling)
         if sampling.temperature is None:
-            raise BadInputError("--temperature null: leaves it to a service; --oracle transformers needs a number")
-        self.batch_size, self.state, self.step = batch_size, state, step
-        self.chat = ChatModel(model_name, revision, state.device)
-        positions = self.chat.positions
-        if positions is not None and sampling.max_tokens >= positions:
+            raise BadInputError(f"--temperature null: leaves it to a service; {flags.oracle} needs a number")
+        self.batch_size, self.state, self.step, self.flags = batch_size, state, step, flags
+        self.model = (ChatModel if chat else LocalModel)(model_name, revision, state.device, flags)
+        positions = self.model.positions
+        if positions is not None and not sampling.shorten and sampling.max_tokens >= positions:
             raise BadInputError(
-                f"--max_tokens {sampling.max_tokens}: leaves no room for a prompt in the {positions} positions of "
-                f"{FLAG} {model_name}"
+                f"{flags.max_tokens} {sampling.max_tokens}: leaves no room for a prompt in the {positions} positions "
+                f"of {flags.model} {model_name}"
             )
 
     def run(self, jobs: Callable[[], Iterable[Job]], total: int, jobs_per_row: int = 1) -> None:
@@ -87,14 +93,19 @@ class _Waiting:
     job: Job
     body: dict[str, Any]
     key: str
-    prompt: list[int]
+    prompt: Prompt
+
+    @property
+    def width(self) -> int:
+        """Tokens of the prompt and of the longest answer that it may get."""
+        return len(self.prompt.tokens) + self.prompt.limit
 
 
 class _Share:
     """The jobs of this process."""
 
     def __init__(self, oracle: TransformersOracle, total: int, jobs_per_row: int) -> None:
-        self.oracle, self.chat = oracle, oracle.chat
+        self.oracle, self.model = oracle, oracle.model
         self.max_tokens = oracle.sampling.max_tokens
         self.usage = Usage(oracle.price)
         # Tokens of a batch, each row with the longest one's prompt and answer; less once memory ran out.
@@ -127,32 +138,41 @@ class _Share:
             while True:
                 if request.response_format:
                     raise BadInputError(
-                        "--oracle transformers: has no structured output; use markers, or serve the model and ask it "
-                        "by --oracle openai --base_url URL"
+                        f"{self.oracle.flags.oracle}: has no structured output; use markers, or serve the model and "
+                        "ask it by --oracle openai --base_url URL"
                     )
                 body, key = self.oracle.identify(request)
                 completion = self.oracle.known(key)
                 if completion is None:
-                    prompt = self.chat.encode(request.messages)
-                    if self._fits(prompt):
-                        return [_Waiting(job, body, key, prompt)]
-                    completion = self._overflow(body, prompt)
+                    tokens = self._encode(request)
+                    limit = self._room(tokens)
+                    if limit > 0:
+                        draw = Draw(body["temperature"], _seed(key))
+                        return [_Waiting(job, body, key, Prompt(tokens, draw, limit, request.stop))]
+                    completion = self._overflow(body, tokens)
                 request = job.send(completion)
         except StopIteration:
             if self.progress:
                 self.progress.job_done()
             return []
 
-    def _fits(self, prompt: list[int]) -> bool:
-        positions = self.chat.positions
-        return positions is None or len(prompt) + self.max_tokens <= positions
+    def _encode(self, request: OracleRequest) -> list[int]:
+        return self.model.encode(request.messages) if request.prompt is None else self.model.encode_text(request.prompt)
+
+    def _room(self, prompt: list[int]) -> int:
+        """Tokens that the answer may have; 0 where the prompt is too long."""
+        positions = self.model.positions
+        if positions is None or len(prompt) + self.max_tokens <= positions:
+            return self.max_tokens
+        return max(positions - len(prompt), 0) if self.oracle.sampling.shorten else 0
 
     def _overflow(self, body: dict[str, Any], prompt: list[int]) -> Completion:
-        detail = (
-            f"the prompt's {len(prompt)} tokens and the answer's {self.max_tokens} are more than the model's "
-            f"{self.chat.positions} positions"
-        )
-        completion = Completion(None, failure=CONTEXT_OVERFLOW, model=self.chat.name, detail=detail)
+        what = f"the prompt's {len(prompt)} tokens"
+        if not self.oracle.sampling.shorten:
+            what += f" and the answer's {self.max_tokens}"
+        needs = "leave no room in" if self.oracle.sampling.shorten else "are more than"
+        detail = f"{what} {needs} the model's {self.model.positions} positions"
+        completion = Completion(None, failure=CONTEXT_OVERFLOW, model=self.model.name, detail=detail)
         self.oracle.store.put([Answer(body, completion, None)])
         return completion
 
@@ -166,7 +186,7 @@ class _Share:
         for one in waiting:
             same.setdefault(one.key, []).append(one)
         # Prompts of like length together, so that little is padding; the longest first, so that memory runs out early.
-        todo = sorted((ones[0] for ones in same.values()), key=lambda one: -len(one.prompt))
+        todo = sorted((ones[0] for ones in same.values()), key=lambda one: -len(one.prompt.tokens))
         again: list[_Waiting] = []
         while todo:
             rows = self._rows_that_fit(todo[0])
@@ -181,15 +201,14 @@ class _Share:
         return again
 
     def _rows_that_fit(self, longest: _Waiting) -> int:
-        rows = self.batch_tokens / (len(longest.prompt) + self.max_tokens)
+        rows = self.batch_tokens / longest.width
         return int(max(1, min(rows, self.oracle.batch_size)))
 
     def _ask(self, batch: Sequence[_Waiting]) -> list[Completion] | None:
         """Answers, stored together; None where memory ran out and fewer must be asked at a time."""
         started = time.perf_counter()
-        draws = [Draw(one.body["temperature"], _seed(one.key)) for one in batch]
         try:
-            replies = self.chat.generate([one.prompt for one in batch], draws, self.max_tokens)
+            replies = self.model.generate([one.prompt for one in batch])
         except torch.OutOfMemoryError:
             replies = None  # handled below: inside this block the error keeps the tensors alive
         if replies is None:
@@ -199,8 +218,8 @@ class _Share:
             Completion(
                 storable(reply.text),
                 finish_reason="stop" if reply.ended else "length",
-                model=self.chat.name,
-                prompt_tokens=len(one.prompt),
+                model=self.model.name,
+                prompt_tokens=len(one.prompt.tokens),
                 completion_tokens=reply.tokens,
             )
             for one, reply in zip(batch, replies, strict=True)
@@ -215,17 +234,17 @@ class _Share:
     def _out_of_memory(self, batch: Sequence[_Waiting]) -> list[Completion] | None:
         if self.oracle.state.device.type == "cuda":
             torch.cuda.empty_cache()
-        width = len(batch[0].prompt) + self.max_tokens
+        longest = len(batch[0].prompt.tokens)
         if len(batch) > 1:
-            self.batch_tokens = len(batch) // 2 * width
+            self.batch_tokens = len(batch) // 2 * batch[0].width
             say(
                 self.oracle.step,
-                f"out of memory with {len(batch)} prompts of up to {len(batch[0].prompt)} tokens: {len(batch) // 2} of "
-                "them together from now on (a smaller --oracle_batch_size starts there)",
+                f"out of memory with {len(batch)} prompts of up to {longest} tokens: {len(batch) // 2} of "
+                f"them together from now on (a smaller {self.oracle.flags.batch_size} starts there)",
             )
             return None
-        detail = f"out of memory on {self.oracle.state.device} with a single prompt of {len(batch[0].prompt)} tokens"
-        completion = Completion(None, failure=ORACLE_ERROR, model=self.chat.name, detail=detail)
+        detail = f"out of memory on {self.oracle.state.device} with a single prompt of {longest} tokens"
+        completion = Completion(None, failure=ORACLE_ERROR, model=self.model.name, detail=detail)
         self.oracle.failures[batch[0].key] = completion
         return [completion]
 

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible chat server that answers reflection prompts, with latencies and faults to order.
+"""An OpenAI-compatible server: reflection prompts, judge prompts, texts to go on with; latencies and faults to order.
 
 python tests/benchmarks/fault_server.py '{"latency_ms": 50}'
 
@@ -44,6 +44,10 @@ SUBJECTS = ("rivers", "bridges", "gardens", "markets", "harbours", "libraries", 
 PLACES = ("the north", "the south", "small towns", "large cities", "the mountains", "old villages", "the islands")
 
 
+# The two answers in a judge's question.
+JUDGED = re.compile(r"\[The Start of Assistant \d's Answer\]\n(.*?)\n\n\[The End of Assistant", re.DOTALL)
+
+
 def key_of(body: dict) -> str:
     """Names a request; the same hash that the completion store uses."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
@@ -69,7 +73,7 @@ class FaultServer:
         self.log: list[list] = []
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
-        """POST /v1/chat/completions."""
+        """POST /v1/chat/completions and /v1/completions."""
         arrived, raw = time.monotonic(), await request.read()
         self.requests += 1
         self.in_flight += 1
@@ -87,7 +91,7 @@ class FaultServer:
     async def answer(self, request: web.Request, body: dict) -> tuple[web.StreamResponse, str, int]:
         """The response, what it is, and the tokens it costs."""
         settings, key = self.settings, key_of(body)
-        user = body["messages"][-1]["content"]
+        user = question_of(body)
         if self._over_limit():
             return self._throttle(), "429", 0
         refuse = settings["refuse"]
@@ -213,6 +217,11 @@ class FaultServer:
         return web.json_response({})
 
 
+def question_of(body: dict) -> str:
+    """The last turn of a chat, or the text to go on with."""
+    return body["messages"][-1]["content"] if "messages" in body else body["prompt"]
+
+
 def row_and_variant(user: str) -> tuple[int | None, str]:
     """Which row a prompt is about, and for which variant."""
     number = re.search(r"#(\d+)", user)
@@ -223,10 +232,15 @@ def row_and_variant(user: str) -> tuple[int | None, str]:
     return int(number[1]) if number else None, variant
 
 
+def mark(answer: str) -> str:
+    """A mark from 1 to 10 that depends on the answer alone, so that a judge asked in both orders agrees with itself."""
+    return str(1 + int(hashlib.sha256(answer.encode()).hexdigest(), 16) % 10)
+
+
 def make_completion(body: dict, kind: str) -> dict:
-    """A chat completion that depends on the request alone."""
+    """A completion, of a chat or of a text, that depends on the request alone."""
     digest = int(key_of(body), 16)
-    user = body["messages"][-1]["content"]
+    user = question_of(body)
     row, variant = row_and_variant(user)
     name = f"{row}" if row is not None else f"{digest % 10**9}"
     subject, place = SUBJECTS[digest % len(SUBJECTS)], PLACES[digest // 97 % len(PLACES)]
@@ -235,7 +249,12 @@ def make_completion(body: dict, kind: str) -> dict:
         f"The {subject} of {place} are a good example, and in question #{name} they show what people who live there "
         f"have learned over the years. This is version {serial} of the answer."
     )
-    if variant == "reflect_instruction":
+    answers = JUDGED.findall(user)
+    if "prompt" in body:
+        text = f" {new_answer}"
+    elif answers:
+        text = f"{' '.join(map(mark, answers))}\nThe marks of question {serial}."
+    elif variant == "reflect_instruction":
         text = (
             f"1. The question is not clear about {subject}.\n2. [New Instruction] Explain for question #{name}, "
             f"reflected anew as {serial}, how the {subject} of {place} changed and what the reasons were. [End]\n"
@@ -250,12 +269,13 @@ def make_completion(body: dict, kind: str) -> dict:
         text = "I'm sorry, but I can't assist with that."
     elif kind == "content_filter":
         text, finish_reason = "", "content_filter"
-    message = {"role": "assistant", "content": None if kind == "null_content" else text}
-    choices = [{"index": 0, "finish_reason": finish_reason, "message": message}]
+    written = None if kind == "null_content" else text
+    said = {"message": {"role": "assistant", "content": written}} if "messages" in body else {"text": written}
+    choices = [{"index": 0, "finish_reason": finish_reason, **said}]
     prompt_tokens, completion_tokens = len(user) // 4, 20 + digest % 50
     return {
         "id": f"chatcmpl-{serial}",
-        "object": "chat.completion",
+        "object": "chat.completion" if "messages" in body else "text_completion",
         "created": 1,
         "model": "oracle-1-2026",
         "choices": [] if kind == "no_choices" else choices,
@@ -271,6 +291,7 @@ async def serve(settings: dict) -> None:
     """Serve until standard input is closed, as it is when the process that started us ends."""
     server, app = FaultServer(settings), web.Application(client_max_size=64 * 2**20)
     app.router.add_post("/v1/chat/completions", server.complete)
+    app.router.add_post("/v1/completions", server.complete)
     app.router.add_get("/counts", server.counts)
     app.router.add_post("/config", server.set_config)
     runner = web.AppRunner(app, access_log=None)

@@ -167,3 +167,29 @@ def test_a_tokenizer_without_a_chat_template_is_refused_in_one_line():
 def test_the_chat_template_without_a_tokenizer_is_a_programming_error():
     with pytest.raises(ValueError, match="needs a tokenizer"):
         get_template("chat_template")
+
+
+STOPS = {
+    "alpaca": ("\n### Instruction:",),
+    "vicuna": ("\nUSER:", " USER:"),
+    "wizardlm": ("\n### Response:",),
+    "none": (),
+}
+
+
+class TestStop:
+    @pytest.mark.parametrize("name", STOPS)
+    def test_is_how_the_next_turn_opens(self, name):
+        template = get_template(name)
+        assert template.stop == STOPS[name]
+        # The next turn of a dialogue is its prompt again: the stop text stands in it, and not before the question.
+        following = "\n" + template.prompt("Why?") if name != "vicuna" else " USER: Why? ASSISTANT:"
+        assert not template.stop or any(stop in following for stop in template.stop)
+
+    @pytest.mark.parametrize("name", STOPS)
+    def test_leaves_ordinary_answers_alone(self, name):
+        answer = (
+            " # Title\n## Instructions\n### Step 1: Instruction\nThe USER presses a key; user: root.\n"
+            "SUPERUSER: none. ### Response time\n```\nprint('### Instruction')\n```\n1. Response: 3 ms"
+        )
+        assert not any(stop in answer for stop in get_template(name).stop)

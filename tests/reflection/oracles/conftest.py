@@ -109,7 +109,7 @@ class Endpoint:
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
-        question = body["messages"][-1]["content"]
+        question = self.question(body)
         with self.lock:
             self.requests.append(body)
             self.paths.add(handler.path)
@@ -143,8 +143,13 @@ class Endpoint:
             **changes,
         }
 
+    @staticmethod
+    def question(body) -> str:
+        """The last turn of a chat, or the text to go on with."""
+        return body["messages"][-1]["content"] if "messages" in body else body["prompt"]
+
     def questions(self) -> list[str]:
-        return [body["messages"][-1]["content"] for body in self.requests]
+        return [self.question(body) for body in self.requests]
 
 
 @pytest.fixture

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflection.oracles import Completion, OracleRequest
-from reflection.oracles.chat import Sampling, on_the_wire, read_response, storable, without_secrets
+from reflection.oracles.chat import (
+    Sampling,
+    before_stop,
+    estimated_tokens,
+    on_the_wire,
+    read_response,
+    storable,
+    without_secrets,
+)
 from reflection.statuses import NO_TEXT, ORACLE_ERROR
 from reflection.store import CompletionStore
 
@@ -71,6 +79,77 @@ class TestRequest:
         assert "max_tokens" not in wire
         assert {**wire, "max_tokens": 64} == {**body, "max_completion_tokens": 64}
         assert on_the_wire(body, "http://localhost:8000/v1") == body == before
+
+    @pytest.mark.parametrize(
+        ("sampling", "changes", "key"),
+        [
+            (("m", 64, 0), {}, "1a79145ddc492057b852a6e3adb24fe8"),
+            (("m", 64, 0.7), {"attempt": 1}, "35f6573858025ca6eabddf9d78cddbaa"),
+            (("m", 64, None), {"response_format": {"type": "json_object"}}, "203f8ab4171043678d747e701515838c"),
+        ],
+    )
+    def test_the_keys_of_chats_are_what_they_have_always_been(self, sampling, changes, key):
+        assert CompletionStore.key(Sampling(*sampling).request(request(**changes))) == key
+
+
+def text_request(**changes) -> OracleRequest:
+    return OracleRequest("r", None, "koala", None, prompt="Q: Why?\nA:", **changes)
+
+
+class TestText:
+    def test_a_text_stands_in_place_of_the_messages(self):
+        body = Sampling("m", 64).request(text_request(stop=("\nQ:", " Q:")))
+        assert json.dumps(body) == (
+            '{"model": "m", "prompt": "Q: Why?\\nA:", "max_tokens": 64, "temperature": 0, "top_p": 1, '
+            '"stop": ["\\nQ:", " Q:"], "seed": 0}'
+        )
+
+    def test_what_decides_the_answer_decides_the_key(self):
+        keys = [
+            CompletionStore.key(Sampling("m", 64, shorten=shorten).request(one))
+            for shorten in (False, True)
+            for one in (text_request(), text_request(stop=("\nQ:",)), request())
+        ]
+        assert len(set(keys)) == len(keys)
+
+    @pytest.mark.parametrize("base_url", [None, "https://api.openai.com/v1", "http://localhost:8000/v1"])
+    def test_its_limit_has_kept_its_name(self, base_url):
+        body = Sampling("m", 64).request(text_request())
+        assert on_the_wire(body, base_url) == body
+
+    def test_the_answer_stands_in_its_choice(self):
+        body = {"model": "m-2026", "choices": [{"index": 0, "text": " Because.", "finish_reason": "length"}]}
+        assert read_response(body, "m") == Completion(" Because.", "length", model="m-2026")
+
+    @pytest.mark.parametrize("text", [None, 7, ["x"]])
+    def test_no_text(self, text):
+        assert read_response({"choices": [{"text": text}]}, "m").failure == "null_content"
+
+    def test_tokens_are_estimated_from_the_bytes(self):
+        assert estimated_tokens({"prompt": "x" * 40}) == estimated_tokens({"messages": [{"content": "x" * 40}]}) == 18
+
+
+class TestStop:
+    @pytest.mark.parametrize(
+        ("text", "kept"),
+        [
+            (" Three.\nUSER: And", " Three."),
+            (" Three. USER: And\nUSER: more", " Three."),
+            ("USER: And", ""),  # a tokenizer has swallowed the blank
+            (" Three. The USER said", None),
+            (" SUPERUSER: root", None),
+            ("", None),
+        ],
+    )
+    def test_the_first_one_ends_the_answer(self, text, kept):
+        assert before_stop(text, ("\nUSER:", " USER:")) == kept
+
+    def test_one_of_blanks_alone_needs_its_blanks(self):
+        assert before_stop("One.\n\nTwo.", ("\n\n",)) == "One."
+        assert before_stop("One.", ("\n\n",)) is None
+
+    def test_without_any_nothing_is_cut(self):
+        assert before_stop("USER: And", ()) is None
 
 
 def chat(content="Because.", finish_reason="stop", **changes) -> dict:

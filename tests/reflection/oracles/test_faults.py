@@ -102,21 +102,23 @@ class TestRetryAfter:
 class TestRaiseIfFinal:
     def test_what_a_retry_may_mend_is_not(self):
         for remedy in (Remedy.RETRY, Remedy.THROTTLE, Remedy.GIVE_UP):
-            raise_if_final(Fault(remedy, "x", retry_after=3600.0), "openai")
+            raise_if_final(Fault(remedy, "x", retry_after=3600.0), "--oracle openai")
 
     def test_a_refusal_names_the_oracle(self):
         with pytest.raises(BadInputError, match=r"^--oracle openai_batch: the endpoint refuses the key in .*API_KEY"):
-            raise_if_final(diagnose_status(401, None, "x"), "openai_batch")
+            raise_if_final(diagnose_status(401, None, "x"), "--oracle openai_batch")
 
     def test_no_credit_and_a_long_pause_stop_the_run(self):
         with pytest.raises(StoppedError, match="no credit left"):
-            raise_if_final(diagnose_status(402, None, "x"), "openai")
+            raise_if_final(diagnose_status(402, None, "x"), "--oracle openai")
         with pytest.raises(StoppedError, match="61 minutes"):
-            raise_if_final(Fault(Remedy.THROTTLE, "x", retry_after=3660.0), "openai")
+            raise_if_final(Fault(Remedy.THROTTLE, "x", retry_after=3660.0), "--oracle openai")
 
     def test_an_infinite_pause_is_a_long_one(self):
         with pytest.raises(StoppedError):
-            raise_if_final(Fault(Remedy.THROTTLE, "x", retry_after=retry_after({"retry-after": "inf"})), "openai")
+            raise_if_final(
+                Fault(Remedy.THROTTLE, "x", retry_after=retry_after({"retry-after": "inf"})), "--oracle openai"
+            )
 
 
 def test_a_code_that_is_no_text_is_ignored():

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from hub_cards.errors import BadInputError
 from reflection.oracles import Completion, OracleRequest
 from reflection.oracles import openai as oracle_module
 from reflection.oracles.chat import Sampling
+from reflection.oracles.config import Flags
 from reflection.oracles.openai import OpenAIOracle, Pace
 from reflection.store import CompletionStore
 
@@ -266,3 +268,45 @@ class TestStore:
         endpoint.answer = answer
         complete(make(endpoint, store, concurrency=1), [request("first"), request("second"), request("last")])
         assert seen == ["answer to first", "answer to second"]
+
+
+class TestTexts:
+    def test_go_to_the_endpoint_of_texts_and_their_answers_are_kept(self, endpoint, store):
+        def answer(question, times):
+            choice = {"index": 0, "finish_reason": "stop", "text": f" answer to {question}"}
+            return 200, {**chat(""), "object": "text_completion", "choices": [choice]}, {}
+
+        endpoint.answer = answer
+        oracle = make(endpoint, store)
+        asked = [OracleRequest(f"{n}", None, "koala", None, prompt=f"Q {n}\nA:", stop=("\nQ",)) for n in range(5)]
+        for _ in range(2):
+            found = complete(oracle, asked)
+            assert [completion.text for completion in found] == [f" answer to Q {n}\nA:" for n in range(5)]
+        assert endpoint.paths == {"/v1/completions"}
+        assert len(endpoint.requests) == 5
+        assert next(body for body in endpoint.requests if body["prompt"] == "Q 0\nA:") == {
+            "model": "oracle-1",
+            "prompt": "Q 0\nA:",
+            "max_tokens": 64,
+            "temperature": 0,
+            "top_p": 1,
+            "stop": ["\nQ"],
+            "seed": 0,
+        }
+
+    def test_a_model_may_be_served_under_another_name_than_it_is_kept(self, endpoint, store):
+        endpoint.answer = normal
+        pace = Pace(4, None, None, timeout_seconds=20, max_error_fraction=1)
+        oracle = OpenAIOracle(Sampling("mine@hash", 64), store, endpoint.url, pace, served_model="mine")
+        assert complete(oracle, [request("why")])[0].text == "answer to why"
+        assert endpoint.requests[0]["model"] == "mine"
+        assert '"model": "mine@hash"' in next(store.rows())["request"]
+
+    def test_messages_name_what_the_user_has_set(self, endpoint, store):
+        endpoint.answer = always(404, failure("no such model"))
+        pace = Pace(4, None, None, timeout_seconds=20, max_error_fraction=1)
+        flags = Flags("--server_url http://here", "--served_model", "--server_url")
+        oracle = OpenAIOracle(Sampling("m", 64), store, endpoint.url, pace, flags=flags)
+        said = r"^--server_url http://here: .*model or path \(404\); check --served_model and --server_url: .*no such"
+        with pytest.raises(BadInputError, match=said):
+            complete(oracle, [request("why")])

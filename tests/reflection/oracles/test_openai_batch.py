@@ -325,3 +325,10 @@ class TestBudget:
         run(make(batch_endpoint, store), range(50, 90))
         oracle = make(batch_endpoint, store, budget_usd=2 * PRICE.dollars(2 * 9, 64, batched=True))
         assert sum(answer.text is not None for answer in run(oracle, range(10, 15))) == 2
+
+
+def test_texts_are_refused_before_anything_is_submitted(batch_endpoint, oracle):
+    job = lambda _: iter([OracleRequest("r", None, "koala", None, prompt="Q: Why?")])  # noqa: E731
+    with pytest.raises(BadInputError, match=r"^--oracle openai_batch: takes chats only; have text prompts answered by"):
+        run(oracle, ["why"], job)
+    assert sizes(batch_endpoint) == []

@@ -330,5 +330,5 @@ class TestWholeStage:
 def test_a_key_that_no_header_takes_is_refused_before_anything_is_asked(monkeypatch, key):
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(BadInputError, match="OPENAI_API_KEY: holds") as error:
-        api_key("openai")
+        api_key("--oracle openai")
     assert key.strip() not in str(error.value)

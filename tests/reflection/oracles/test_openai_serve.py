@@ -116,3 +116,22 @@ def test_answers_arrive_and_are_stored(server, folder, tmp_path, monkeypatch):
         for served, own in zip(pair, replay(dialogue(question), local.answer), strict=True):
             for name in ("text", "finish_reason", "prompt_tokens", "completion_tokens"):
                 assert getattr(served, name) == getattr(own, name)
+
+
+def one_text(question: str):
+    return (yield OracleRequest(question, None, "koala", None, prompt=question))
+
+
+def test_texts_are_gone_on_with_as_in_process(server, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "local")
+    sampling, state = Sampling(f"{folder}@fingerprint", 24), PartialState(cpu=True)
+    local = TransformersOracle(str(folder), None, sampling, CompletionStore(IN_MEMORY), 4, state, chat=False)
+    store = CompletionStore(str(tmp_path / "store.sqlite"))
+    served = OpenAIOracle(sampling, store, server, PACE, served_model=str(folder))
+    found = []
+    for oracle in (served, local):
+        oracle.run(lambda: (one_text(question) for question in QUESTIONS), len(QUESTIONS))
+        found.append([replay(one_text(question), oracle.answer) for question in QUESTIONS])
+    for served_answer, own in zip(*found, strict=True):
+        for name in ("text", "finish_reason", "prompt_tokens", "completion_tokens"):
+            assert getattr(served_answer, name) == getattr(own, name)

@@ -13,10 +13,10 @@ from accelerate import PartialState
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hub_cards.errors import BadInputError
-from reflection.oracles import chat_model
+from reflection.oracles import local_model
 from reflection.oracles.base import Completion, OracleRequest, replay
 from reflection.oracles.chat import Sampling
-from reflection.oracles.chat_model import Draw, SampleByRow
+from reflection.oracles.local_model import Draw, Prompt, SampleByRow
 from reflection.oracles.transformers import WINDOW_BATCHES, TransformersOracle
 from reflection.prompts import load_prompts
 from reflection.statuses import CONTEXT_OVERFLOW, NOT_ASKED, ORACLE_ERROR
@@ -246,18 +246,18 @@ class TestPromptLimit:
         pair = {"instruction": "Count.", "input": "", "output": "one two three " * 300}
         oracle = make(positions=2048)
         for context in (1400, 1700, 2048):
-            messages, cut = oracle.chat.prompt_limit(context, MAX_TOKENS).fit(prompt, dict(pair), structured=False)
-            used = len(oracle.chat.encode(messages)) + MAX_TOKENS
+            messages, cut = oracle.model.prompt_limit(context, MAX_TOKENS).fit(prompt, dict(pair), structured=False)
+            used = len(oracle.model.encode(messages)) + MAX_TOKENS
             assert cut and context - 60 < used <= context
 
     def test_of_a_template_that_writes_much(self, make, chat_model_folder, tmp_path):
         folder = change_template(chat_model_folder(), tmp_path, "{{ 'Today is a very fine day. ' * 20 }}")
         plain, wordy = make(), make(folder)
-        assert plain.chat.prompt_limit(200, MAX_TOKENS).tokens - wordy.chat.prompt_limit(200, MAX_TOKENS).tokens > 100
+        assert plain.model.prompt_limit(200, MAX_TOKENS).tokens - wordy.model.prompt_limit(200, MAX_TOKENS).tokens > 100
 
     def test_is_no_longer_than_the_model(self, make):
         with pytest.raises(BadInputError, match=r"--oracle_context 300: .* 256 positions; pass --oracle_context 256"):
-            make().chat.prompt_limit(300, MAX_TOKENS)
+            make().model.prompt_limit(300, MAX_TOKENS)
 
 
 def change_template(folder: Path, tmp_path: Path, before: str) -> Path:
@@ -271,13 +271,13 @@ def change_template(folder: Path, tmp_path: Path, before: str) -> Path:
 class TestTemplates:
     @pytest.mark.parametrize("template", ["refuses system", "drops system"])
     def test_without_a_place_for_the_system_text_it_stands_before_the_question(self, make, template):
-        chat = make(template=template).chat
+        chat = make(template=template).model
         prompt = chat.tokenizer.decode(chat.encode(ask("Why?").messages))
         assert prompt == f"<user>\n{SYSTEM}\n\nWhy?</s>\n<assistant>\n"
         assert len(texts(make(template=template))) == len(QUESTIONS)
 
     def test_with_one_it_is_left_there(self, make):
-        chat = make().chat
+        chat = make().model
         assert chat.tokenizer.decode(chat.encode(ask("Why?").messages)) == (
             f"<system>\n{SYSTEM}</s>\n<user>\nWhy?</s>\n<assistant>\n"
         )
@@ -303,14 +303,14 @@ class TestStore:
 
     def test_finished_batches_outlive_a_crash(self, make, monkeypatch):
         oracle = make(batch_size=2)
-        numbers, generate = count(), oracle.chat.generate
+        numbers, generate = count(), oracle.model.generate
 
         def dies(*arguments):
             if next(numbers) == 2:
                 raise RuntimeError("the machine went away")
             return generate(*arguments)
 
-        monkeypatch.setattr(oracle.chat, "generate", dies)
+        monkeypatch.setattr(oracle.model, "generate", dies)
         with pytest.raises(RuntimeError):
             oracle.run(jobs_of(), len(QUESTIONS))
         assert len(list(oracle.store.rows())) == 4
@@ -354,22 +354,22 @@ class TestOutOfMemory:
         def too_large(*arguments, **options):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-        monkeypatch.setattr(chat_model.AutoModelForCausalLM, "from_pretrained", too_large)
+        monkeypatch.setattr(local_model.AutoModelForCausalLM, "from_pretrained", too_large)
         with pytest.raises(BadInputError, match=r"--oracle_model .*: its weights do not fit into the memory of cpu"):
             texts(make())
 
 
-def watch_generate(monkeypatch, oracle, at_most=1000, most_tokens=1_000_000) -> list[list[list[int]]]:
+def watch_generate(monkeypatch, oracle, at_most=1000, most_tokens=1_000_000) -> list[list[Prompt]]:
     """The prompts of every call; more rows or more tokens than allowed are out of memory."""
-    calls, generate = [], oracle.chat.generate
+    calls, generate = [], oracle.model.generate
 
-    def watched(prompts, draws, max_tokens):
+    def watched(prompts):
         calls.append(prompts)
-        if len(prompts) > at_most or len(prompts) * max(map(len, prompts)) > most_tokens:
+        if len(prompts) > at_most or len(prompts) * max(len(prompt.tokens) for prompt in prompts) > most_tokens:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return generate(prompts, draws, max_tokens)
+        return generate(prompts)
 
-    monkeypatch.setattr(oracle.chat, "generate", watched)
+    monkeypatch.setattr(oracle.model, "generate", watched)
     return calls
 
 
@@ -377,7 +377,7 @@ def forbid_weights(monkeypatch) -> None:
     def forbidden(*arguments, **options):
         raise AssertionError("no weights are needed here")
 
-    monkeypatch.setattr(chat_model.AutoModelForCausalLM, "from_pretrained", forbidden)
+    monkeypatch.setattr(local_model.AutoModelForCausalLM, "from_pretrained", forbidden)
 
 
 class TestBadInput:
@@ -424,12 +424,12 @@ oracle = TransformersOracle(
 )
 if state.process_index == 1:  # a failure that the main process must know of
     import torch
-    generate = oracle.chat.generate
-    def no_memory(prompts, *arguments):
-        if any("no memory" in oracle.chat.tokenizer.decode(prompt) for prompt in prompts):
+    generate = oracle.model.generate
+    def no_memory(prompts):
+        if any("no memory" in oracle.model.tokenizer.decode(prompt.tokens) for prompt in prompts):
             raise torch.OutOfMemoryError
-        return generate(prompts, *arguments)
-    oracle.chat.generate = no_memory
+        return generate(prompts)
+    oracle.model.generate = no_memory
 oracle.run(jobs_of(dialogue, [*QUESTIONS, "no memory " * 15]), len(QUESTIONS) + 1)
 for question in QUESTIONS:
     assert None not in replay(dialogue(question), oracle.answer)
