@@ -131,8 +131,11 @@ QUESTION_COLUMNS = (
     Column("category", "string", "", "the test set's own kind of question, null where it has none"),
 )
 ANSWER_COLUMNS = (
-    Column("answer", "string", "", "what the model wrote; null where it wrote nothing that can be kept"),
-    Column("answer_status", "string", "", "`ok`, `truncated` (ended by the length limit, kept), or why it is null"),
+    Column("answer", "string", "", "what the model wrote; null where there is no answer"),
+    Column(
+        *("answer_status", "string", ""),
+        "`ok`, `truncated` (ended by the length limit), `empty`, or why there is no answer",
+    ),
     Column("answer_tokens", "int64", "tokens", "length of the answer, as the model's tokenizer counts it"),
     Column("generator", "string", "", "the model that answered"),
 )
