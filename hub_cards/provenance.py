@@ -19,7 +19,10 @@ from datasets import Dataset
 from hub_cards.sources import Source
 
 PROVENANCE_FILE = "provenance.json"
-LIBRARIES = ("reflection-tuning", "datasets", "transformers", "tokenizers", "torch", "accelerate", "trl", "openai")
+LIBRARIES = (
+    *("reflection-tuning", "datasets", "transformers", "tokenizers", "torch", "accelerate", "trl", "openai"),
+    *("peft", "bitsandbytes", "lm-eval"),
+)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,17 @@ from pathlib import Path
 from hub_cards.provenance import StepRecord, read_records
 from hub_cards.tables import (
     as_text,
+    benchmark_table,
     branch_table,
+    judge_line,
+    judge_table,
     missing_line,
     reason_table,
     statistics_table,
     status_table,
     steps_table,
     strategy_line,
+    training_line,
     usage_line,
 )
 
@@ -53,8 +57,31 @@ def _section(name: str, record: StepRecord) -> str:
             tables.insert(0, as_text(steps_table(record)))
         return f"Selection by {strategy_line(record)}: {kept}\n" + "\n\n".join(tables)
     if name == "sft":
-        counts = record.counts
-        return (
-            f"Training: {counts['rows']} rows, {counts['steps']} steps, mean loss {counts['train_loss']} nats a token"
-        )
+        return _training(record)
+    if name == "evaluate":
+        return _evaluation(record)
     return ""
+
+
+def _training(record: StepRecord) -> str:
+    counts = record.counts
+    settings = [f"template {record.config['template']}"] if "template" in record.config else []
+    settings += [f"global batch {counts['global_batch_size']}"] if counts.get("global_batch_size") else []
+    lines = [
+        f"Training: {counts['rows']} rows, {counts['steps']} steps, mean loss {counts['train_loss']} nats a token",
+        ", ".join(settings),
+        training_line(record),
+    ]
+    return "\n".join(filter(None, lines))
+
+
+def _evaluation(record: StepRecord) -> str:
+    answers = sum(sum(statuses.values()) for statuses in record.counts.get("answers", {}).values())
+    parts = [f"Evaluation: {answers} answers, template {record.config.get('template')}"]
+    if record.counts.get("answers"):
+        parts[0] += "\n" + as_text(status_table(record, "answers", "test set"))
+    if record.counts.get("judge"):
+        parts.append(f"{judge_line(record)}\n{as_text(judge_table(record.counts['judge']))}".replace("`", ""))
+    if record.counts.get("benchmarks"):
+        parts.append(as_text(benchmark_table(record.counts["benchmarks"])))
+    return "\n\n".join(parts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hub_cards.provenance import StepRecord
@@ -22,6 +23,7 @@ STATISTICS = {
 # One statistic of one group of rows: `n`, `mean`, `q1`, `median`, `q3`.
 Described = Mapping[str, Any]
 Table = list[list[str]]
+NOTHING = "–"
 
 
 def statistics_table(score: StepRecord) -> Table:
@@ -172,10 +174,112 @@ def missing_line(score: StepRecord) -> str:
     return f"Of {rows:,} rows, all variants counted, {', '.join(parts)}." if parts else ""
 
 
+# What a training counted, and its label; other counts are shown under their own names.
+TRAINING = {
+    "rows": "rows",
+    "steps": "steps",
+    "epochs": "epochs",
+    "train_loss": "mean training loss (nats a token)",
+    "rows_cut": "rows cut to fit",
+    "rows_without_room_for_a_completion": "rows without room for a completion",
+}
+
+
+def training_table(sft: StepRecord) -> Table:
+    """Header and one line a setting and a count of a training; what is null was not set, or could not be told."""
+    lines = [[f"`{key}`", _value_text(value)] for key, value in sft.config.items() if value is not None]
+    order = {**TRAINING, **sft.counts}
+    counts = [[TRAINING.get(key, key.replace("_", " ")), sft.counts.get(key)] for key in order]
+    return [
+        ["setting", "value"],
+        *lines,
+        *([label, _value_text(value)] for label, value in counts if value is not None),
+    ]
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_value_text(one)}" for key, one in value.items() if one is not None)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_value_text, value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _option(value)
+
+
+def training_line(sft: StepRecord) -> str:
+    """What happened to the rows of a training that could not be used as they are; empty where nothing did."""
+    cut, lost = (sft.counts.get(name) for name in ("rows_cut", "rows_without_room_for_a_completion"))
+    parts = [f"{cut:,} rows were cut to fit the length limit"] if cut else []
+    if lost:
+        parts.append(f"{lost:,} rows had no room for their completion within the length limit and took no part")
+    return f"{'; '.join(parts)}." if parts else ""
+
+
+def judge_table(comparisons: Mapping[str, Mapping[str, Any]], title: str = "test set") -> Table:
+    """Header and one line a comparison with the baseline, as an evaluation's record counts them (`judge`)."""
+    header = [title, "n", "win", "tie", "lose", "invalid", "win score", "95 % interval", "sign test p", "win rate"]
+    header += ["length-controlled", "mean length", "baseline's"]
+    return [header, *(_judge_line(name, found) for name, found in comparisons.items())]
+
+
+def _judge_line(name: str, found: Mapping[str, Any]) -> list[str]:
+    low, high, p = (found.get(key) for key in ("win_score_low", "win_score_high", "p_value"))
+    return [
+        name,
+        *(f"{found[count]:,}" for count in ("n", "wins", "ties", "losses", "invalid")),
+        number_text(found["win_score"]),
+        NOTHING if low is None or high is None else f"{low:.3f} to {high:.3f}",
+        "<0.001" if p is not None and p < 0.001 else number_text(p),
+        *(percent_text(found.get(rate)) for rate in ("win_rate", "length_controlled_win_rate")),
+        *(_length_text(found.get(length)) for length in ("mean_length", "baseline_mean_length")),
+    ]
+
+
+def _length_text(characters: float | None) -> str:
+    return NOTHING if characters is None else f"{characters:,.0f}"
+
+
+def percent_text(fraction: float | None) -> str:
+    """A fraction as the tables show it, in percent; a dash where there is none."""
+    return NOTHING if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def judge_line(evaluate: StepRecord) -> str:
+    """Whom the answers were compared with and by which judge, in one sentence."""
+    baseline, judge = evaluate.inputs["baseline"].location, evaluate.config["judge"]
+    return f"Compared with the answers of `{baseline}` by the judge `{judge}`, asked twice, in both orders."
+
+
+def benchmark_table(results: Sequence[Mapping[str, Any]]) -> Table:
+    """Header and one line a benchmark's result, as an evaluation's record lists them (`benchmarks`)."""
+    return [
+        ["benchmark", "suite", "metric", "value", "stderr", "shots", "version", "questions"],
+        *(
+            [
+                result["task"],
+                result.get("suite") or NOTHING,
+                result["metric"],
+                number_text(result["value"]),
+                number_text(result.get("stderr")),
+                *(NOTHING if result.get(key) is None else str(result[key]) for key in ("shots", "version")),
+                questions_text(result),
+            ]
+            for result in results
+        ),
+    ]
+
+
+def questions_text(result: Mapping[str, Any]) -> str:
+    """How many questions of a benchmark were asked: `1,172`, or `20 of 1,172`; a dash for a mean of several."""
+    asked, there = result.get("n"), result.get("n_all")
+    if asked is None:
+        return NOTHING
+    return f"{asked:,}" if there in (None, asked) else f"{asked:,} of {there:,}"
+
+
 def number_text(value: float | None) -> str:
     """A number as the tables show it; a dash where there is none."""
     if value is None:
-        return "–"
+        return NOTHING
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
@@ -193,5 +297,12 @@ def as_text(table: Table) -> str:
 
 def as_markdown(table: Table) -> str:
     """A Markdown table, numbers to the right."""
-    header, *lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table]
+    header, *lines = ["| " + " | ".join(cell_text(cell) for cell in line) + " |" for line in table]
     return "\n".join([header, "|" + " --- |" + " ---: |" * (len(table[0]) - 1), *lines])
+
+
+def cell_text(value: Any) -> str:
+    """A value as it may stand in a cell of a Markdown table: one line, no bar that would end the cell."""
+    line = " ".join(str(value).split())
+    # A backslash before a bar would escape our own backslash instead of the bar.
+    return re.sub(r"(\\*)\|", lambda bar: f"{bar[1] * 2}\\|", line)

@@ -7,11 +7,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-from hub_cards.cards import write_dataset_card, write_model_card, write_statistics_card
+from hub_cards.cards import EXAMPLE_QUESTION, copy_report, write_dataset_card, write_model_card, write_statistics_card
 from hub_cards.cli import run, say
-from hub_cards.config import PublishConfig
+from hub_cards.config import EVALUATION, PublishConfig
 from hub_cards.layout import copy_model, published_configs, statistics_configs, write_configs
-from hub_cards.provenance import read_records, write_records
+from hub_cards.provenance import StepRecord, read_records, write_records
 from hub_cards.stages import find_record, stage
 from hub_cards.storage import load_folder, new_folder
 from training.formatting import prompt_completion
@@ -40,16 +40,28 @@ def main(config: PublishConfig) -> None:
             write_statistics_card(statistics, scores, patterns, scoring, config.license, config.title)
             write_records(statistics, scoring)
             if "sft" in record.inputs:
-                copy_model(config.stage_folder("sft"), folder / "model")
-                trained = read_records(config.stage_folder("sft"))
-                (folder / "model" / "README.md").unlink(missing_ok=True)  # a hard link: the stage keeps its own
-                write_model_card(folder / "model", trained, config.license, config.title, config.notes)
+                publish_model(config, record, folder / "model")
             counts = {name: len(rows) for name, rows in configs.items()}
             write_records(folder, [record.finished(counts, time.monotonic() - started)])
         say(
             "publish",
             f"laid out {', '.join(sorted(p.name for p in output_dir.iterdir() if p.is_dir()))} in {output_dir}",
         )
+
+
+def publish_model(config: PublishConfig, record: StepRecord, folder: Path) -> None:
+    """The model with its card; where it was evaluated, the results are in the card and the report beside it."""
+    copy_model(config.stage_folder("sft"), folder)
+    (folder / "README.md").unlink(missing_ok=True)  # a hard link: the stage keeps its own
+    trained, evaluation = read_records(config.stage_folder("sft")), None
+    if EVALUATION in record.inputs:
+        measured = config.stage_folder(EVALUATION)
+        evaluation = read_records(measured)[-1]
+        copy_report(measured, folder)
+    template = find_record(trained, "sft").config["template"]
+    question = {"instruction": [EXAMPLE_QUESTION], "input": [""], "output": [""]}
+    (prompt,) = prompt_completion(question, template)["prompt"]
+    write_model_card(folder, trained, config.license, config.title, config.notes, evaluation, prompt)
 
 
 if __name__ == "__main__":

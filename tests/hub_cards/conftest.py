@@ -170,3 +170,70 @@ def sft_record(lineage: list[StepRecord]) -> StepRecord:
     ).finished(
         {"rows": 3, "rows_without_room_for_a_completion": 1, "steps": 12, "epochs": 4.0, "train_loss": 5.25}, 14.6
     )
+
+
+COMPARISON = {
+    "n": 78,
+    "wins": 40,
+    "ties": 8,
+    "losses": 30,
+    "invalid": 2,
+    "win_score": 1.1282,
+    "win_score_low": 0.91,
+    "win_score_high": 1.34,
+    "p_value": 0.2820,
+    "win_rate": 0.5641,
+    "length_controlled_win_rate": 0.5312,
+    "mean_length": 1234.5,
+    "baseline_mean_length": 987.4,
+}
+BENCHMARK = {
+    "task": "arc_challenge",
+    "suite": "open_llm_leaderboard_v1",
+    "metric": "acc_norm",
+    "value": 0.531234,
+    "stderr": 0.01458,
+    "shots": 25,
+    "version": 1.0,
+    "n": 1172,
+    "n_all": 1172,
+    "dataset": "allenai/ai2_arc",
+}
+
+
+@pytest.fixture
+def evaluate_record(lineage: list[StepRecord]) -> StepRecord:
+    """The trained student judged on two sets, of which one has no valid verdict, and measured by three benchmarks."""
+    counts = ("n", "wins", "ties", "losses")
+    unjudged = {**dict.fromkeys(COMPARISON), **dict.fromkeys(counts, 0), "invalid": 252}
+    absent = dict.fromkeys(("stderr", "shots", "version", "n", "n_all", "dataset"))
+    gsm8k = {
+        "task": "gsm8k",
+        "metric": "exact_match",
+        "value": 0.25,
+        "shots": 5,
+        "version": 3.0,
+        "n": 20,
+        "n_all": 1319,
+    }
+    return StepRecord(
+        "evaluate",
+        1,
+        {"template": "vicuna", "max_new_tokens": 512, "limit": None, "judge": "gpt-4", "benchmarks": ["gsm8k"]},
+        {
+            "model": Source("folder", "run/sft", "f-trained"),
+            "judge_set vicuna": Source("file", "vicuna.jsonl", "f-vicuna"),
+            "baseline": Source("folder", "runs/random/sft", "f-random"),
+        },
+    ).finished(
+        {
+            "answers": {"vicuna": {"ok": 78, "truncated": 2}, "koala": {"ok": 180, "truncated": 40, "empty": 32}},
+            "judge": {"vicuna": COMPARISON, "koala": unjudged, "total": {**COMPARISON, "invalid": 254}},
+            "benchmarks": [
+                BENCHMARK,
+                {**BENCHMARK, **gsm8k, "stderr": None, "dataset": "openai/gsm8k", "suite": None},
+                {**BENCHMARK, **absent, "task": "open_llm_leaderboard_v1", "metric": "mean", "value": 0.4},
+            ],
+        },
+        100,
+    )

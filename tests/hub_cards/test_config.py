@@ -1,5 +1,7 @@
 """The settings of publish."""
 
+from dataclasses import replace
+
 import pytest
 
 from hub_cards.config import PublishConfig
@@ -35,6 +37,38 @@ def test_trained_model_is_one_of_them_where_there_is_one(run_folder, lineage, sf
     record = PublishConfig(str(run_folder), license="mit").planned_record()
     assert record.inputs["sft"].fingerprint == sft_record.fingerprint
     assert record.fingerprint != without.fingerprint
+
+
+class TestEvaluation:
+    @pytest.fixture
+    def evaluated(self, run_folder, lineage, sft_record, evaluate_record):
+        """The run with a training and its evaluation; `trained` is the model that was measured."""
+
+        def write(trained=sft_record):
+            for name, records in (
+                ("sft", [*lineage, sft_record]),
+                ("evaluate", [*lineage, trained, evaluate_record]),
+            ):
+                (run_folder / name).mkdir(exist_ok=True)
+                write_records(run_folder / name, records)
+            return PublishConfig(str(run_folder), license="mit")
+
+        return write
+
+    def test_is_one_of_the_inputs(self, evaluated, evaluate_record):
+        assert evaluated().planned_record().inputs["evaluate"].fingerprint == evaluate_record.fingerprint
+
+    def test_of_another_model_is_refused(self, evaluated, run_folder, sft_record, complaint):
+        config = evaluated(replace(sft_record, config={**sft_record.config, "max_steps": 99}))
+        assert complaint(config.planned_record) == (
+            f"--folder {run_folder}: its evaluate measured another model than the one in sft; evaluate again, or "
+            f"remove {run_folder}/evaluate"
+        )
+
+    def test_without_its_model_is_left_out(self, evaluated, run_folder):
+        config = evaluated()
+        (run_folder / "sft/provenance.json").unlink()
+        assert set(config.planned_record().inputs) == {"score", "select"}
 
 
 @pytest.mark.parametrize("missing", ["score", "select"])

@@ -1,8 +1,10 @@
 """The summary of a run."""
 
+from dataclasses import replace
+
 import pytest
 
-from hub_cards.provenance import write_records
+from hub_cards.provenance import StepRecord, write_records
 from hub_cards.summary import summarize
 
 
@@ -59,5 +61,53 @@ def test_tells_only_of_the_stages_that_were_asked_for(run_folder):
 
 
 def test_published_run_is_named_by_its_place(run_folder, lineage):
-    write_records(run_folder / "publish", [lineage[0].__class__("publish", 1, {}, {})])
+    write_records(run_folder / "publish", [StepRecord("publish", 1, {}, {})])
     assert summarize(run_folder, ["publish"]) == f"Where everything is\npublish {run_folder}/publish"
+
+
+def test_a_training_says_how_and_what_became_of_its_rows(run_folder, sft_record):
+    section = summarize(run_folder, ["sft"]).split("\n\n")[0]
+    assert section.splitlines()[1:] == [
+        "template vicuna",
+        "1 rows had no room for their completion within the length limit and took no part.",
+    ]
+    counts = {**sft_record.counts, "rows_cut": 1200, "global_batch_size": 128, "rows_without_room_for_a_completion": 0}
+    write_records(run_folder / "sft", [replace(sft_record, counts=counts)])
+    section = summarize(run_folder, ["sft"]).split("\n\n")[0]
+    assert section.splitlines()[1:] == [
+        "template vicuna, global batch 128",
+        "1,200 rows were cut to fit the length limit.",
+    ]
+
+
+def test_a_training_that_prepares_another_stage_is_called_by_its_name(run_folder):
+    (run_folder / "sft").rename(run_folder / "experience_sft")
+    assert summarize(run_folder, ["experience_sft"]).startswith("experience_sft: Training: 3 rows")
+
+
+def test_an_evaluation_shows_its_tables(tmp_path, evaluate_record):
+    (tmp_path / "evaluate").mkdir()
+    write_records(tmp_path / "evaluate", [evaluate_record])
+    text = summarize(tmp_path, ["evaluate"])
+    sections = text.split("\n\n")
+    assert sections[0].splitlines()[0] == "Evaluation: 332 answers, template vicuna"
+    lines = [line.split() for line in text.splitlines()]
+    assert ["test", "set", "ok", "truncated", "empty"] in lines
+    assert ["koala", "180", "40", "32"] in lines
+    said = "Compared with the answers of runs/random/sft by the judge gpt-4, asked twice, in both orders."
+    assert sections[1].splitlines()[0] == said
+    assert ["vicuna", "78", "40", "8", "30", "2", "1.128", "0.910", "to", "1.340", "0.282", "56.4", "%"] in (
+        line[:13] for line in lines
+    )
+    assert any(line[:4] == ["arc_challenge", "open_llm_leaderboard_v1", "acc_norm", "0.531"] for line in lines)
+
+
+def test_an_evaluation_without_judge_or_benchmarks_is_its_answers(tmp_path, evaluate_record):
+    (tmp_path / "evaluate").mkdir()
+    counts = {"answers": {"vicuna": {"ok": 80}}}
+    write_records(tmp_path / "evaluate", [replace(evaluate_record, counts=counts)])
+    sections = summarize(tmp_path, ["evaluate"]).split("\n\n")
+    assert [section.splitlines()[0] for section in sections] == [
+        "Evaluation: 80 answers, template vicuna",
+        "Where everything is",
+    ]

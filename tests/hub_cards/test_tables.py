@@ -7,7 +7,10 @@ import pytest
 from hub_cards.tables import (
     as_markdown,
     as_text,
+    benchmark_table,
     branch_table,
+    cell_text,
+    judge_table,
     means_table,
     quartiles_table,
     reason_table,
@@ -145,3 +148,35 @@ def test_markdown_has_its_header_line():
 @pytest.mark.parametrize(("cell", "shown"), [("a|b", "a\\|b"), ("–", "–")])
 def test_markdown_cell_cannot_end_its_column(cell, shown):
     assert as_markdown([["h", "n"], [cell, "1"]]).splitlines()[-1] == f"| {shown} | 1 |"
+
+
+class TestEvaluationTables:
+    def test_comparisons_without_a_valid_pair_are_dashes(self, evaluate_record):
+        header, vicuna, koala, total = judge_table(evaluate_record.counts["judge"])
+        assert header[:6] == ["test set", "n", "win", "tie", "lose", "invalid"]
+        assert vicuna[6:9] == ["1.128", "0.910 to 1.340", "0.282"]
+        assert koala == ["koala", "0", "0", "0", "0", "252", *["–"] * 7]
+        assert total[5] == "254"
+
+    def test_a_tiny_p_value_is_a_bound(self, evaluate_record):
+        found = {**evaluate_record.counts["judge"]["vicuna"], "p_value": 0.00009}
+        assert judge_table({"a": found}, "model")[1][8] == "<0.001"
+
+    def test_benchmarks_have_a_line_each(self, evaluate_record):
+        header, *lines = benchmark_table(evaluate_record.counts["benchmarks"])
+        assert header == ["benchmark", "suite", "metric", "value", "stderr", "shots", "version", "questions"]
+        assert lines[1:] == [
+            ["gsm8k", "–", "exact_match", "0.250", "–", "5", "3.0", "20 of 1,319"],
+            ["open_llm_leaderboard_v1", "open_llm_leaderboard_v1", "mean", "0.400", "–", "–", "–", "–"],
+        ]
+
+    def test_benchmarks_of_another_hand_may_say_less(self):
+        assert benchmark_table([{"task": "a", "metric": "acc", "value": None}])[1] == ["a", "–", "acc", *["–"] * 5]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [("a|b", r"a\|b"), (r"a\|b", r"a\\\|b"), ("a\r\nb\n\nc ", "a b c"), (1.5, "1.5"), ("C:\\dir", "C:\\dir"), ("", "")],
+)
+def test_a_cell_is_one_line_whose_bars_are_escaped(value, cell):
+    assert cell_text(value) == cell

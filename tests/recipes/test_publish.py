@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import pytest
 from datasets import load_dataset, load_from_disk
 from huggingface_hub import DatasetCard, ModelCard
 
-from hub_cards.provenance import read_records
+from hub_cards.provenance import StepRecord, read_records, write_records
+from hub_cards.sources import Source
 
 CONFIGS = ("selected", "original", "reflect_instruction", "reflect_response", "reflect_both")
 
@@ -69,6 +71,55 @@ def test_the_statistics_say_whose_they_are(published, small_run):
     assert "| `vicuna` |" in card.text and "`recipes/quickstart/student`" in card.text and "{{" not in card.text
     assert "recipes/select_rows.py" in card.text and "recipes/verify_statistics.py" in card.text
     assert [record.step for record in read_records(published / "statistics")] == ["reflect", "score"]
+
+
+@pytest.fixture(scope="module")
+def evaluated_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small run with a finished evaluation of its model, in another place."""
+    run = tmp_path_factory.mktemp("evaluated") / "run"
+    shutil.copytree(small_run, run, ignore=shutil.ignore_patterns("publish", ".*"))
+    comparison = {"n": 3, "wins": 2, "ties": 0, "losses": 1, "invalid": 0, "win_score": 4 / 3, "win_rate": 2 / 3}
+    benchmark = {"task": "arc_challenge", "suite": None, "metric": "acc_norm", "value": 0.25, "stderr": 0.01}
+    benchmark |= {"shots": 25, "version": 1.0, "n": 1172, "n_all": 1172, "dataset": "allenai/ai2_arc"}
+    inputs = {"model": Source("folder", "sft", "f"), "baseline": Source("file", "other.jsonl", "f")}
+    record = StepRecord("evaluate", 1, {"template": "vicuna", "judge": "gpt-4"}, inputs).finished(
+        {"answers": {"vicuna": {"ok": 3}}, "judge": {"vicuna": comparison}, "benchmarks": [benchmark]}, 1
+    )
+    (run / "evaluate").mkdir()
+    write_records(run / "evaluate", [*read_records(run / "sft"), record])
+    for name in ("report.md", "chart.svg"):
+        (run / "evaluate" / name).write_text(name)
+    return run
+
+
+def test_an_evaluation_goes_into_the_card_and_its_report_beside_it(script, small_recipe, evaluated_run):
+    def publish():
+        arguments = ["--config", small_recipe / "publish.yaml", "--folder", evaluated_run]
+        done = script("publish.py", *arguments, "--output_dir", evaluated_run / "publish")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    publish()
+    model = evaluated_run / "publish/model"
+    card = ModelCard.load(model / "README.md")
+    results = {(one.dataset_type, one.metric_type): one.metric_value for one in card.data.eval_results}
+    assert results[("allenai/ai2_arc", "acc_norm")] == 0.25 and results[("vicuna", "win_score")] == 1.3333
+    assert "| vicuna | 3 | 2 | 0 | 1 | 0 | 1.333 |" in card.text and "](evaluation/chart.svg)" in card.text
+    assert (model / "evaluation/report.md").read_text() == "report.md"
+    assert "up to date" in publish()
+    records = read_records(evaluated_run / "evaluate")
+    write_records(evaluated_run / "evaluate", [*records[:-1], StepRecord("evaluate", 1, {"judge": "other"}, {})])
+    assert "up to date" not in publish()
+    assert ModelCard.load(model / "README.md").data.eval_results is None
+
+
+def test_the_example_of_the_model_card_runs_on_the_published_model(published, capsys):
+    text = ModelCard.load(published / "model/README.md").text
+    code = text.split("```python\n")[1].split("```")[0]
+    assert "USER: Give three tips for staying healthy. ASSISTANT:" in code
+    code = code.replace("<this repository or folder>", str(published / "model"))
+    exec(code.replace("max_new_tokens=256", "max_new_tokens=3, min_new_tokens=3"), {})
+    assert capsys.readouterr().out.strip()
 
 
 @pytest.mark.slow
