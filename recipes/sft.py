@@ -5,6 +5,7 @@ accelerate launch recipes/sft.py --config recipes/quickstart/sft.yaml
 """
 
 import time
+from functools import partial
 from pathlib import Path
 
 from hub_cards.cards import write_model_card
@@ -14,6 +15,9 @@ from hub_cards.rows import load_rows
 from hub_cards.stages import find_record, lineage, stage
 from hub_cards.storage import new_folder, work_dir
 from training.config import parse_sft, planned_record
+from training.curriculum import in_order, parse_order
+
+SAY = partial(say, "sft")
 
 
 def main() -> None:
@@ -22,28 +26,44 @@ def main() -> None:
     earlier = lineage(arguments.dataset)
     scored = find_record(earlier, "score")
     if scored and scored.config["template"] != arguments.template:
-        say("sft", f"warning: trains with template {arguments.template}, scored with {scored.config['template']}")
+        SAY(f"warning: trains with template {arguments.template}, scored with {scored.config['template']}")
     output_dir = Path(sft.output_dir)
     work = work_dir(output_dir) / record.fingerprint
     with stage(output_dir, record) as needed:
         if not needed:
             return
-        from training.sft import format_rows, train
+        from training.sft import batch_of, format_rows, one_after_another, train
 
         started = time.monotonic()
-        rows = format_rows(load_rows(arguments).dataset, arguments.template, record.fingerprint, work / "rows")
-        say("sft", f"{len(rows)} rows, template {arguments.template}, from {model.model_name_or_path}")
+        rows, notes = read_rows(arguments)
+        with one_after_another():
+            rows = format_rows(rows, arguments.template, record.fingerprint, work / "rows")
+        SAY(f"{len(rows)} rows, template {arguments.template}, from {model.model_name_or_path}")
+        SAY(str(batch_of(sft)))
         sft.output_dir = str(work)
         revision = record.inputs["model"].revision
         if not is_main_process():
-            train(rows, sft, model, revision, save_to=output_dir)  # writes nothing: only the main process saves
+            train(rows, sft, model, arguments.template, revision, output_dir)  # only the main process saves
             return
         with new_folder(output_dir) as folder:
-            counts = train(rows, sft, model, revision, save_to=folder)
+            counts = notes | train(rows, sft, model, arguments.template, revision, folder, SAY)
             records = [*earlier, record.finished(counts, time.monotonic() - started)]
             write_records(folder, records)
             write_model_card(folder, records)
-        say("sft", f"saved the model in {output_dir}: {counts['steps']} steps, mean loss {counts['train_loss']}")
+        SAY(f"saved the model in {output_dir}: {counts['steps']} steps, mean loss {counts['train_loss']}")
+
+
+def read_rows(arguments):
+    """The rows in the order of training, and what is to be said of them."""
+    loaded = load_rows(arguments)
+    rows, notes = loaded.dataset, loaded.notes
+    if notes:
+        SAY(f"read {arguments.dataset}: {', '.join(f'{name} {value}' for name, value in notes.items() if value)}")
+    if arguments.curriculum:
+        rows, missing = in_order(rows, parse_order(arguments.curriculum))
+        SAY(f"in the order of {arguments.curriculum}: {missing} of {len(rows)} rows have none and come last")
+        notes = {**notes, "rows_without_curriculum_score": missing}
+    return rows, notes
 
 
 if __name__ == "__main__":
