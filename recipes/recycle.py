@@ -5,6 +5,7 @@ python recipes/recycle.py recipes/quickstart --output_dir runs/quickstart
 
 import argparse
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from hub_cards.summary import summarize
 from reflection.config import ReflectConfig
 from scoring.config import ScoreConfig, SelectConfig
 from training import config as sft_config
+from training.evaluation_config import EvaluateConfig
 
 WHOLE_RUN = ""
 SCRIPTS = Path(os.path.relpath(Path(__file__).parent))
@@ -58,9 +60,11 @@ STAGES = {
     "score": of_config(ScoreConfig, "score.py", {"--dataset": "reflect", "--model_name_or_path": "experience_sft"}),
     "select": of_config(SelectConfig, "select_rows.py", {"--dataset": "score"}),
     "sft": sft("select"),
+    "evaluate": of_config(EvaluateConfig, "evaluate_model.py", {"--model_name_or_path": "sft"}),
     "publish": of_config(PublishConfig, "publish.py", {"--folder": WHOLE_RUN}),
 }
 TRAINING = ("experience_sft", "sft")
+SHARE_THEIR_WORK = ("score.py", "sft.py", "evaluate_model.py")  # among the processes of a launcher
 
 
 def main() -> None:
@@ -80,7 +84,8 @@ def main() -> None:
         if up_to_date(name, line, run_folder):
             print(f"[{name}] up to date, skipped: {run_folder / name}", flush=True)
             continue
-        command = ["python", str(SCRIPTS / STAGES[name].script), *line]
+        starter = shlex.split(arguments.launcher) if STAGES[name].script in SHARE_THEIR_WORK else ["python"]
+        command = [*starter, str(SCRIPTS / STAGES[name].script), *line]
         show(command)
         if not arguments.dry_run:
             launch(name, command)
@@ -103,6 +108,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output_dir", help="folder of the run (default: runs/<name of the recipe>)")
     parser.add_argument("--from_stage", choices=STAGES, help="leave the earlier stages as they are")
     parser.add_argument("--to_stage", choices=STAGES, help="stop after this stage")
+    parser.add_argument(
+        "--launcher", default="python", help="what starts score, sft and evaluate: `accelerate launch …`"
+    )
     parser.add_argument("--dry_run", action="store_true", help="print what would run, and run nothing")
     return parser.parse_args()
 

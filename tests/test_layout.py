@@ -24,6 +24,10 @@ MAY_IMPORT = {
     "recipes": PACKAGES,
 }
 HEAVY = ("torch", "transformers")
+TRAINS = ("adapters", "checkpoints", "sft", "trainer")  # the modules of `training` that may import these
+# Loaded from their folders by `evaluate`, never imported.
+EVALUATE_MODULES = ("scoring/measurements/", "training/metrics/")
+WITH_YAMLS = ("reflection", "scoring", "scoring/selection", "training")
 TOP_LEVEL = {
     *("README.md", "LICENSE", "Makefile", "pyproject.toml", "constraints.txt"),
     *("hub_cards", "reflection", "scoring", "training", "recipes", "tests"),
@@ -51,6 +55,7 @@ LIGHT = [
     or name in ("scoring/prescored.py", "scoring/prescored_formats.py", "scoring/alignment.py")
     or name in ("scoring/describe_config.py", "scoring/report.py", "scoring/plots.py", "scoring/flow_plot.py")
     or name.startswith("scoring/selection/")
+    or (name.startswith("training/") and name.count("/") == 1 and Path(name).stem not in TRAINS)
 ]
 
 
@@ -226,16 +231,17 @@ class TestWheel:
             name
             for name in TRACKED
             if name.split("/")[0] in PACKAGES
-            and not name.startswith("scoring/measurements/")  # loaded from its folder by `evaluate`, never imported
+            and not name.startswith(EVALUATE_MODULES)
             and (
                 name.endswith(".py")
                 or (name.startswith("hub_cards/templates/") and name.endswith(".jinja"))
-                or (str(Path(name).parent) in ("reflection", "scoring", "scoring/selection") and name.endswith(".yaml"))
+                or (str(Path(name).parent) in WITH_YAMLS and name.endswith(".yaml"))
+                or name.startswith("training/data/")
             )
         }
         assert {name for name in names if ".dist-info/" not in name} == expected
         assert {name.split("/")[0] for name in expected} == set(PACKAGES)
-        assert {Path(name).suffix for name in expected} == {".py", ".jinja", ".yaml"}
+        assert {Path(name).suffix for name in expected} == {".py", ".jinja", ".yaml", ".jsonl", ".md"}
 
     def test_says_what_it_is(self, names):
         described = {name.split("/", 1)[1] for name in names if ".dist-info/" in name}

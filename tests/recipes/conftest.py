@@ -34,6 +34,7 @@ def small_recipe(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     change(folder / "reflect.yaml", limit=ROWS)
     change(folder / "select.yaml", require_reflected_response=False)
     change(folder / "sft.yaml", max_steps=2, per_device_train_batch_size=2)
+    change(folder / "evaluate.yaml", limit=3, max_new_tokens=8, store=str(folder / "completions.sqlite"))
     return folder
 
 

@@ -27,6 +27,7 @@ def imports_torch(root, *command) -> str:
     [
         *("recycle", "reflect", "score", "select_rows", "publish"),
         *("compare_selections", "describe", "replay_selection", "verify_statistics"),
+        *("evaluate_model", "sweep", "win_rates"),
     ],
 )
 def test_help_imports_no_torch(root, name):

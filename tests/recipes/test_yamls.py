@@ -9,25 +9,32 @@ from hub_cards.config import PublishConfig
 from reflection.config import ReflectConfig
 from scoring.config import ScoreConfig, SelectConfig
 from training.config import parse_sft
+from training.evaluation_config import EvaluateConfig
+from training.sweep import SweepConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+LAUNCHERS = RECIPES / "accelerate_configs"
 PARSERS = {
     "reflect": lambda argv: parse_config(ReflectConfig, argv),
     "score": lambda argv: parse_config(ScoreConfig, argv),
     "select": lambda argv: parse_config(SelectConfig, argv),
     # TRL looks for a GPU that can do what the YAML asks.
     "sft": lambda argv: parse_sft([*argv, "--use_cpu", "true", "--bf16", "false"]),
+    "evaluate": lambda argv: parse_config(EvaluateConfig, argv),
+    "sweep": lambda argv: parse_config(SweepConfig, argv),
     "publish": lambda argv: parse_config(PublishConfig, argv),
 }
 YAMLS = sorted(
     path.relative_to(RECIPES.parent)
     for path in RECIPES.rglob("*.yaml")
-    if path.parent.name != "accelerate_configs"  # accelerate's own, see test_launch.py
+    if path.parent != LAUNCHERS  # accelerate's own, see test_launch.py
 )
 
 
 def stage(path: Path) -> str:
-    return path.stem.removeprefix("experience_")
+    """`experience_score` is a scoring, `sft_qlora` a training."""
+    name = path.stem.removeprefix("experience_")
+    return "sft" if name.startswith("sft_") else name
 
 
 def test_there_are_recipes():
@@ -42,7 +49,12 @@ def test_it_parses(path, root, monkeypatch):
 
 @pytest.mark.parametrize("path", YAMLS, ids=str)
 def test_its_header_is_the_exact_command(path, root):
-    first = (root / path).read_text().splitlines()[0]
-    assert first.startswith("# python recipes/")
-    assert (root / first.split()[2]).is_file()
-    assert f"--config {path}" in first
+    hash_, launcher, *words = (root / path).read_text(encoding="utf-8").splitlines()[0].split()
+    assert (hash_, launcher) in (("#", "python"), ("#", "accelerate"))
+    if launcher == "accelerate":
+        launch, flag, config, *words = words
+        assert (launch, flag) == ("launch", "--config_file")
+        assert (root / config).is_file() and (root / config).parent == LAUNCHERS
+    script, *flags = words
+    assert script.startswith("recipes/") and (root / script).is_file()
+    assert flags[:2] == ["--config", str(path)]
