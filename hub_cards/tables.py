@@ -208,10 +208,10 @@ def _value_text(value: Any) -> str:
 def training_line(sft: StepRecord) -> str:
     """What happened to the rows of a training that could not be used as they are; empty where nothing did."""
     cut, lost = (sft.counts.get(name) for name in ("rows_cut", "rows_without_room_for_a_completion"))
-    parts = [f"{cut:,} rows were cut to fit the length limit"] if cut else []
+    parts = [f"Rows cut to fit the length limit: {cut:,}."] if cut else []
     if lost:
-        parts.append(f"{lost:,} rows had no room for their completion within the length limit and took no part")
-    return f"{'; '.join(parts)}." if parts else ""
+        parts.append(f"Rows without room for their completion, which took no part: {lost:,}.")
+    return " ".join(parts)
 
 
 def judge_table(comparisons: Mapping[str, Mapping[str, Any]], title: str = "test set") -> Table:

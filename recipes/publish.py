@@ -14,7 +14,7 @@ from hub_cards.layout import copy_model, published_configs, statistics_configs, 
 from hub_cards.provenance import StepRecord, read_records, write_records
 from hub_cards.stages import find_record, stage
 from hub_cards.storage import load_folder, new_folder
-from training.formatting import prompt_completion
+from training.formatting import example_prompt, prompt_completion
 
 
 def main(config: PublishConfig) -> None:
@@ -58,9 +58,7 @@ def publish_model(config: PublishConfig, record: StepRecord, folder: Path) -> No
         measured = config.stage_folder(EVALUATION)
         evaluation = read_records(measured)[-1]
         copy_report(measured, folder)
-    template = find_record(trained, "sft").config["template"]
-    question = {"instruction": [EXAMPLE_QUESTION], "input": [""], "output": [""]}
-    (prompt,) = prompt_completion(question, template)["prompt"]
+    prompt = example_prompt(find_record(trained, "sft").config["template"], EXAMPLE_QUESTION)
     write_model_card(folder, trained, config.license, config.title, config.notes, evaluation, prompt)
 
 

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from hub_cards.cards import write_model_card
+from hub_cards.cards import EXAMPLE_QUESTION, write_model_card
 from hub_cards.cli import is_main_process, run_main, say
 from hub_cards.provenance import write_records
 from hub_cards.rows import load_rows
@@ -16,6 +16,7 @@ from hub_cards.stages import find_record, lineage, stage
 from hub_cards.storage import new_folder, work_dir
 from training.config import parse_sft, planned_record
 from training.curriculum import in_order, parse_order
+from training.formatting import example_prompt
 
 SAY = partial(say, "sft")
 
@@ -49,7 +50,7 @@ def main() -> None:
             counts = notes | train(rows, sft, model, arguments.template, revision, folder, SAY)
             records = [*earlier, record.finished(counts, time.monotonic() - started)]
             write_records(folder, records)
-            write_model_card(folder, records)
+            write_model_card(folder, records, prompt=example_prompt(arguments.template, EXAMPLE_QUESTION))
         SAY(f"saved the model in {output_dir}: {counts['steps']} steps, mean loss {counts['train_loss']}")
 
 

@@ -32,6 +32,11 @@ def prompt_completion(rows: Batch, template: str) -> Batch:
     }
 
 
+def example_prompt(template: str, question: str) -> Any:
+    """The prompt of one question without an input, as a model card shows it."""
+    return prompt_completion({"instruction": [question], "input": [""], "output": [""]}, template)["prompt"][0]
+
+
 def prompt_completion_features(template: str) -> Features:
     """The `datasets` features of what `prompt_completion` returns."""
     kind = _MESSAGES if template == "chat_template" else Value("string")

@@ -208,7 +208,7 @@ class TestModelCard:
             ("mean training loss (nats a token)", "5.25"),
         ):
             assert table_rows(text, name) == [[name, value]]
-        assert "1 rows had no room for their completion" in text
+        assert "Rows without room for their completion, which took no part: 1." in text
         assert table_rows(text, "rows cut to fit") == []  # not counted then
         assert "Prompt template: `vicuna`." in text
         for record in lineage:
@@ -237,7 +237,7 @@ class TestModelCard:
         assert "| `report_to` | a\\|b c |" in text
         assert table_rows(text, "resumed") == table_rows(text, "`seed`") == []
         assert table_rows(text, "mean training loss (nats a token)") == []
-        assert "1,200 rows were cut to fit the length limit; 1 rows had no room" in text
+        assert "Rows cut to fit the length limit: 1,200. Rows without room" in text
 
     def test_merged_adapter_is_named(self, tmp_path, sft_record):
         sft = replace(sft_record, config={**sft_record.config, "use_peft": True})

@@ -69,14 +69,14 @@ def test_a_training_says_how_and_what_became_of_its_rows(run_folder, sft_record)
     section = summarize(run_folder, ["sft"]).split("\n\n")[0]
     assert section.splitlines()[1:] == [
         "template vicuna",
-        "1 rows had no room for their completion within the length limit and took no part.",
+        "Rows without room for their completion, which took no part: 1.",
     ]
     counts = {**sft_record.counts, "rows_cut": 1200, "global_batch_size": 128, "rows_without_room_for_a_completion": 0}
     write_records(run_folder / "sft", [replace(sft_record, counts=counts)])
     section = summarize(run_folder, ["sft"]).split("\n\n")[0]
     assert section.splitlines()[1:] == [
         "template vicuna, global batch 128",
-        "1,200 rows were cut to fit the length limit.",
+        "Rows cut to fit the length limit: 1,200.",
     ]
 
 

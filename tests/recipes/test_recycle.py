@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hub_cards.provenance import read_records
 
-STAGES = ("reflect", "score", "select", "sft", "publish")
+STAGES = ("reflect", "score", "select", "sft", "evaluate", "publish")
 VARIANTS = ("original", "reflect_instruction", "reflect_response", "reflect_both")
 
 
@@ -47,7 +47,7 @@ class TestQuickstart:
     def test_it_ends_with_a_summary_of_what_it_did(self, quickstart_run):
         folder, printed = quickstart_run
         assert re.findall(r"^\$ python .*recipes/(\w+)\.py", printed, re.M) == [
-            *("reflect", "score", "select_rows", "sft", "publish")
+            *("reflect", "score", "select_rows", "sft", "evaluate_model", "publish")
         ]
         for variant in VARIANTS[1:]:
             assert re.search(rf"^{variant} +96$", printed, re.M)
@@ -84,7 +84,8 @@ class TestQuickstart:
         before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
         again = script("recycle.py", "recipes/quickstart", "--output_dir", folder)
         assert again.returncode == 0, again.stderr
-        assert [f"[{stage}] up to date, skipped: {folder / stage}" for stage in STAGES] == again.stdout.split("\n")[:5]
+        skipped = [f"[{stage}] up to date, skipped: {folder / stage}" for stage in STAGES]
+        assert again.stdout.split("\n")[: len(STAGES)] == skipped
         assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
     def test_nothing_is_left_over(self, quickstart_run):
@@ -99,6 +100,7 @@ def test_killed_in_every_stage_it_ends_as_if_undisturbed(root, small_recipe, sma
         "score": lambda: any((run / ".score.work").glob("*.arrow")),  # one of two shards is done
         "select": lambda: (run / ".select.partial").exists() or (run / ".select.lock").exists(),
         "sft": lambda: (run / ".sft.partial").exists(),
+        "evaluate": lambda: (run / ".evaluate.lock").exists(),
         "publish": lambda: (run / ".publish.partial/dataset").exists(),
     }
     command = [sys.executable, "recipes/recycle.py", str(small_recipe), "--output_dir", str(run)]
