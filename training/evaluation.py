@@ -72,6 +72,7 @@ def evaluate(config: EvaluateConfig, record: StepRecord, work: Path, state: Part
             config.benchmarks,
             batch_size=config.generation_batch_size,
             cache_dir=work / "benchmarks",
+            dtype=config.dtype,
             limit=config.benchmark_limit,
         )
     return Evaluation(answers, verdicts, counts)

@@ -78,7 +78,12 @@ class EvaluateConfig(GenerationArguments, OracleArguments):
         """What a run with these settings would do; raises `BadInputError` where an input is missing."""
         inputs = {"model": self.find_generator()}
         inputs |= {f"judge_set {name}": source for name, source in find_judge_sets(self.judge_sets).items()}
-        config = {"template": self.template, "max_new_tokens": self.max_new_tokens, "limit": self.limit}
+        config = {
+            "template": self.template,
+            "max_new_tokens": self.max_new_tokens,
+            "dtype": self.dtype,
+            "limit": self.limit,
+        }
         if self.server_url is not None:
             config["served_model"] = self.served_model or self.model_name_or_path
         if self.baseline is not None:

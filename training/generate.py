@@ -65,11 +65,17 @@ def make_generator(
     if settings.server_url is None:
         from reflection.oracles.transformers import TransformersOracle
 
-        sampling = Sampling(f"{model.location}@{model.fingerprint}", limit, shorten=True)
+        # Another precision gives other answers; `auto` goes without saying.
+        name = f"{model.location}@{model.fingerprint}" + (f" {settings.dtype}" if settings.dtype != "auto" else "")
+        sampling = Sampling(name, limit, shorten=True)
         flags = Flags(flag, flag, max_tokens="--max_new_tokens", batch_size="--generation_batch_size")
         chat, size = settings.template == "chat_template", settings.generation_batch_size
         return TransformersOracle(
-            model.location, model.revision, sampling, store, size, state, step=STEP, flags=flags, chat=chat
+            *(model.location, model.revision, sampling, store, size, state),
+            step=STEP,
+            flags=flags,
+            chat=chat,
+            dtype=settings.dtype,
         )
     from reflection.oracles.openai import OpenAIOracle, Pace
 

@@ -10,6 +10,8 @@ from hub_cards.sources import Source, find_model
 from reflection.oracles.config import check_endpoint
 from scoring.templates import check_template_name
 
+DTYPES = ("float32", "bfloat16", "float16", "auto")
+
 
 @dataclass
 class GenerationArguments:
@@ -34,11 +36,16 @@ class GenerationArguments:
     served_model: str | None = field(
         default=None, metadata={"help": "the model's name at the server; default: model_name_or_path"}
     )
+    dtype: str = field(
+        default="auto", metadata={"help": f"the model's precision in process: {', '.join(DTYPES)} (its checkpoint's)"}
+    )
 
     def __post_init__(self) -> None:
         if not self.model_name_or_path:
             raise BadInputError("--model_name_or_path: name the model that answers, a folder or a Hub id")
         check_template_name(self.template)
+        if self.dtype not in DTYPES:
+            raise BadInputError(f"--dtype {self.dtype!r} is unknown; the dtypes are {', '.join(DTYPES)}")
         if not isinstance(self.judge_sets, list) or not self.judge_sets:
             raise BadInputError(f"--judge_sets {self.judge_sets!r}: must be a list of at least one set of questions")
         for name in ("limit", "max_new_tokens", "generation_batch_size"):

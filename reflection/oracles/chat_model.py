@@ -24,8 +24,10 @@ class ChatModel(LocalModel):
         BadInputError: there is no such model, or its tokenizer has no chat template that takes a user's turn.
     """
 
-    def __init__(self, name: str, revision: str | None, device: torch.device, flags: Flags = FLAGS) -> None:
-        super().__init__(name, revision, device, flags)
+    def __init__(
+        self, name: str, revision: str | None, device: torch.device, flags: Flags = FLAGS, dtype: str = "auto"
+    ) -> None:
+        super().__init__(name, revision, device, flags, dtype)
         self.takes_system = self._takes_system()
         texts = (self.tokenizer(turn["content"], add_special_tokens=False)["input_ids"] for turn in _PROBE)
         self.template_tokens = len(self.encode(_PROBE)) - sum(len(ids) for ids in texts)

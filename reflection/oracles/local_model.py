@@ -144,6 +144,7 @@ class LocalModel:
 
     Args:
         flags: what the user set it by.
+        dtype: its precision; `auto` is its checkpoint's.
 
     Attributes:
         positions: how many tokens prompt and answer may have together; None where the model has no limit.
@@ -152,8 +153,11 @@ class LocalModel:
         BadInputError: there is no such model, or it has no fast tokenizer.
     """
 
-    def __init__(self, name: str, revision: str | None, device: torch.device, flags: Flags = FLAGS) -> None:
+    def __init__(
+        self, name: str, revision: str | None, device: torch.device, flags: Flags = FLAGS, dtype: str = "auto"
+    ) -> None:
         self.name, self.revision, self.device, self.flag = name, revision, device, flags.model
+        self.dtype = dtype
         logging.disable_progress_bar()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
@@ -172,10 +176,10 @@ class LocalModel:
 
     @cached_property
     def model(self) -> PreTrainedModel:
-        """The model on its device, in the precision of its checkpoint."""
+        """The model on its device."""
         out_of_memory = False
         try:
-            model = AutoModelForCausalLM.from_pretrained(self.name, revision=self.revision, dtype="auto")
+            model = AutoModelForCausalLM.from_pretrained(self.name, revision=self.revision, dtype=self.dtype)
             model = model.to(self.device).eval()
         except torch.OutOfMemoryError:
             out_of_memory = True  # raised outside, where nothing of what was loaded hangs on the traceback

@@ -41,6 +41,7 @@ class TransformersOracle(KeptAnswers):
         step: whose lines the progress is.
         flags: what the user set it by.
         chat: whether it is asked by messages, for which it needs a chat template; else by texts.
+        dtype: the model's precision; `auto` is its checkpoint's.
 
     Raises:
         BadInputError: there is no such model, or the settings are none for it.
@@ -57,12 +58,13 @@ class TransformersOracle(KeptAnswers):
         step: str = "reflect",
         flags: Flags = FLAGS,
         chat: bool = True,
+        dtype: str = "auto",
     ) -> None:
         super().__init__(store, sampling)
         if sampling.temperature is None:
             raise BadInputError(f"--temperature null: leaves it to a service; {flags.oracle} needs a number")
         self.batch_size, self.state, self.step, self.flags = batch_size, state, step, flags
-        self.model = (ChatModel if chat else LocalModel)(model_name, revision, state.device, flags)
+        self.model = (ChatModel if chat else LocalModel)(model_name, revision, state.device, flags, dtype)
         positions = self.model.positions
         if positions is not None and not sampling.shorten and sampling.max_tokens >= positions:
             raise BadInputError(

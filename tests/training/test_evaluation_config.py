@@ -27,7 +27,13 @@ def test_what_decides_the_result_decides_the_fingerprint(student, answers):
     same = [{}, {"concurrency": 3}, {"store": "elsewhere"}, {"generation_batch_size": 2}, {"budget_usd": 1, **PRICE}]
     assert len({plan(**settings) for settings in same}) == 1
     other = [{"judge": "other"}, {"baseline": student}, {"max_new_tokens": 5}, {"template": "alpaca"}, {"limit": 3}]
-    other += [{"temperature": 1.0}, {"max_tokens": 7}, {"judge": None}, {"server_url": "http://localhost:1/v1"}]
+    other += [
+        {"temperature": 1.0},
+        {"max_tokens": 7},
+        {"judge": None},
+        {"server_url": "http://localhost:1/v1"},
+        {"dtype": "float32"},
+    ]
     assert len({plan(**settings) for settings in [{}, *other]}) == len(other) + 1
 
 
@@ -50,6 +56,7 @@ def test_without_a_baseline_the_judge_decides_nothing(student):
         (["--benchmark_limit", "0"], "--benchmark_limit 0: must be at least 1"),
         (["--benchmarks", "mmlu", "--server_url", "http://x/v1"], "--benchmarks: are run in process"),
         (["--template", "alpaka"], "--template 'alpaka' is unknown"),
+        (["--dtype", "int3"], "--dtype 'int3' is unknown; the dtypes are float32, bfloat16, float16, auto"),
         (["--judge_sets"], "--judge_sets"),
     ],
 )
