@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hub_cards.cli import fail
+from hub_cards.errors import BadInputError
+
+
+def launcher_words(launcher: str) -> list[str]:
+    """The words of what `--launcher` gives, such as `accelerate launch --num_processes 8`.
+
+    Raises:
+        BadInputError: it is empty, its quotes do not match, or there is no such program.
+    """
+    try:
+        words = shlex.split(launcher)
+    except ValueError as error:
+        raise BadInputError(f"--launcher {launcher!r}: {str(error).lower()}") from error
+    if not words:
+        raise BadInputError("--launcher: is empty; leave it away for plain python")
+    if shutil.which(_program(words[0])) is None:
+        raise BadInputError(f"--launcher {words[0]}: there is no such program")
+    return words
+
+
+def _program(name: str) -> str:
+    """The program beside this interpreter, so that `python` and `accelerate` are those of this environment."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.is_file() else name
 
 
 def launch(name: str, command: Sequence[str]) -> None:
@@ -19,12 +44,10 @@ def launch(name: str, command: Sequence[str]) -> None:
     A stage that a signal has killed ends it with 128 plus the signal's number, as a shell would.
 
     Args:
-        command: its program is looked for beside this interpreter first, so that `python` and `accelerate` are those
-            of this environment.
+        command: its program is looked for beside this interpreter first.
     """
     started = time.monotonic()
-    beside = Path(sys.executable).with_name(command[0])
-    process = subprocess.Popen([str(beside) if beside.is_file() else command[0], *command[1:]])
+    process = subprocess.Popen([_program(command[0]), *command[1:]])
     # Ctrl-C reaches the stage as well, and the stage knows what it must finish: wait for it instead of killing it.
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),

@@ -5,7 +5,6 @@ python recipes/recycle.py recipes/quickstart --output_dir runs/quickstart
 
 import argparse
 import os
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from hub_cards.cli import parse_config, run_main
 from hub_cards.config import PublishConfig
 from hub_cards.errors import BadInputError
-from hub_cards.launch import launch, show
+from hub_cards.launch import launch, launcher_words, show
 from hub_cards.provenance import StepRecord
 from hub_cards.storage import check_output_dir, is_up_to_date
 from hub_cards.summary import summarize
@@ -69,7 +68,7 @@ SHARE_THEIR_WORK = ("score.py", "sft.py", "evaluate_model.py")  # among the proc
 
 def main() -> None:
     arguments = parse_arguments()
-    recipe = Path(arguments.recipe)
+    recipe, launcher = Path(arguments.recipe), launcher_words(arguments.launcher)
     run_folder = Path(arguments.output_dir or f"runs/{recipe.name}")
     present = [name for name in STAGES if (recipe / f"{name}.yaml").is_file()]
     if not present:
@@ -84,7 +83,7 @@ def main() -> None:
         if up_to_date(name, line, run_folder):
             print(f"[{name}] up to date, skipped: {run_folder / name}", flush=True)
             continue
-        starter = shlex.split(arguments.launcher) if STAGES[name].script in SHARE_THEIR_WORK else ["python"]
+        starter = launcher if STAGES[name].script in SHARE_THEIR_WORK else ["python"]
         command = [*starter, str(SCRIPTS / STAGES[name].script), *line]
         show(command)
         if not arguments.dry_run:

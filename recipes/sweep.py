@@ -4,11 +4,10 @@ python recipes/sweep.py --config recipes/quickstart/sweep.yaml
 """
 
 import os
-import shlex
 from pathlib import Path
 
 from hub_cards.cli import parse_config, run
-from hub_cards.launch import launch, show
+from hub_cards.launch import launch, launcher_words, show
 from hub_cards.storage import check_output_dir, is_up_to_date
 from scoring.config import SelectConfig
 from training.comparison import write_comparison
@@ -32,7 +31,7 @@ def main(config: SweepConfig) -> None:
         if is_up_to_date(folder, plan(flags)):
             print(f"[{arm.name} {stage}] up to date, skipped: {folder}", flush=True)
             continue
-        starter = ["python"] if stage == "select" else shlex.split(config.launcher)
+        starter = ["python"] if stage == "select" else launcher_words(config.launcher)
         command = [*starter, str(SCRIPTS / script), *flags]
         show(command)
         launch(f"{arm.name} {stage}", command)

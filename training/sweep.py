@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hub_cards.cli import explicit_settings
 from hub_cards.errors import BadInputError
+from hub_cards.launch import launcher_words
 from hub_cards.provenance import StepRecord, read_records
 
 UNTRAINED, ALL = "untrained", "all"
@@ -89,8 +90,7 @@ class SweepConfig:
             )
         if self.arm("reference").is_selected and self.arm("reference").follows:
             raise BadInputError(f"--reference {self.arm('reference').name}: has no number of rows of its own")
-        if not shlex.split(self.launcher):
-            raise BadInputError("--launcher: is empty; leave it away for plain python")
+        launcher_words(self.launcher)
 
     @cached_property
     def all_arms(self) -> list[Arm]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hub_cards.launch import launch, show
+from hub_cards.errors import BadInputError
+from hub_cards.launch import launch, launcher_words, show
 
 
 def test_it_runs_the_interpreter_of_this_environment_and_says_how_long(capfd):
@@ -36,6 +37,24 @@ def test_a_termination_is_handed_on_and_the_part_is_waited_for(tmp_path):
     process.terminate()
     assert process.communicate(timeout=30)[0].startswith("[part]")
     assert (tmp_path / "ended").exists() and process.returncode == 0
+
+
+def test_a_launcher_is_read_as_a_shell_does():
+    words = ["accelerate", "launch", "--config_file", "a b.yaml"]
+    assert launcher_words("accelerate launch --config_file 'a b.yaml'") == words
+
+
+@pytest.mark.parametrize(
+    ("launcher", "message"),
+    [
+        (" ", "--launcher: is empty"),
+        ("accelerate 'launch", "no closing quotation"),
+        ("acelerate launch", "--launcher acelerate: there is no such program"),
+    ],
+)
+def test_a_launcher_that_cannot_be_is_one_line(launcher, message):
+    with pytest.raises(BadInputError, match=message):
+        launcher_words(launcher)
 
 
 def test_a_command_is_shown_as_one_would_type_it(capsys):

@@ -135,6 +135,12 @@ def test_only_the_stages_asked_for_run(small_recipe, script, tmp_path):
     done = script("recycle.py", small_recipe, "--output_dir", tmp_path / "run", "--to_stage", "reflect")
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "run").iterdir() if not path.name.startswith(".")] == ["reflect"]
+    more = ("--to_stage", "select", "--dry_run", "--launcher", "accelerate launch --num_processes 2")
+    planned = script("recycle.py", small_recipe, "--output_dir", tmp_path / "run", *more)
+    assert planned.returncode == 0, planned.stderr
+    started = [line.split(" --config")[0] for line in planned.stdout.splitlines() if line.startswith("$")]
+    score = "$ accelerate launch --num_processes 2 recipes/score.py"
+    assert started == [score, "$ python recipes/select_rows.py"]
 
 
 def test_a_mistake_in_the_last_yaml_is_reported_before_anything_runs(small_recipe, script, tmp_path):
