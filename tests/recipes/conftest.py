@@ -1,10 +1,15 @@
 """Runs of the real scripts as a user starts them, shared by the tests of the recipes."""
 
+import io
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
@@ -18,10 +23,38 @@ def run_script(root: Path, *arguments: str | Path, **kwargs) -> subprocess.Compl
     return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=500, check=False, **kwargs)
 
 
+def run_here(root: Path, name: str, *arguments: str | Path) -> subprocess.CompletedProcess:
+    """Run a script in this process, which has imported already what takes seconds, and what it starts too."""
+    command = [str(root / "recipes" / name), *(str(argument) for argument in arguments)]
+    before, folder, code = sys.argv, Path.cwd(), 0
+    out, err = io.StringIO(), io.StringIO()
+    sys.argv = command
+    os.chdir(root)
+    try:
+        stages = mock.patch("hub_cards.launch.launch", partial(start_here, root))
+        with redirect_stdout(out), redirect_stderr(err), stages:
+            runpy.run_path(command[0], run_name="__main__")
+    except SystemExit as stop:
+        code = stop.code or 0
+    finally:
+        sys.argv = before
+        os.chdir(folder)
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
+def start_here(root: Path, _name: str, command: list[str]) -> None:
+    """A stage of a run in this process; a failing one ends the run with its exit code, as it would by itself."""
+    done = run_here(root, Path(command[1]).name, *command[2:])
+    sys.stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
 @pytest.fixture(scope="session")
 def script(root: Path):
-    """`script("score.py", "--flag", ...)` runs it and gives the finished process."""
-    return lambda name, *arguments: run_script(root, root / "recipes" / name, *arguments)
+    """`script("score.py", "--flag", ...)` runs it and gives what a finished process would."""
+    return partial(run_here, root)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +79,7 @@ def change(path: Path, **settings) -> None:
 def small_run(root: Path, small_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed run of the small recipe."""
     folder = tmp_path_factory.mktemp("runs") / "undisturbed"
-    done = run_script(root, "recipes/recycle.py", small_recipe, "--output_dir", folder)
+    done = run_here(root, "recycle.py", small_recipe, "--output_dir", folder)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -77,7 +77,7 @@ def test_the_statistics_say_whose_they_are(published, small_run):
 def evaluated_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small run with a finished evaluation of its model, in another place."""
     run = tmp_path_factory.mktemp("evaluated") / "run"
-    shutil.copytree(small_run, run, ignore=shutil.ignore_patterns("publish", ".*"))
+    shutil.copytree(small_run, run, ignore=shutil.ignore_patterns("publish", "evaluate", ".*"))
     comparison = {"n": 3, "wins": 2, "ties": 0, "losses": 1, "invalid": 0, "win_score": 4 / 3, "win_rate": 2 / 3}
     benchmark = {"task": "arc_challenge", "suite": None, "metric": "acc_norm", "value": 0.25, "stderr": 0.01}
     benchmark |= {"shots": 25, "version": 1.0, "n": 1172, "n_all": 1172, "dataset": "allenai/ai2_arc"}
