@@ -11,10 +11,10 @@ quickstart: $(READY)
 	$(BIN)/python recipes/recycle.py recipes/quickstart --output_dir runs/quickstart
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -26,6 +26,7 @@ bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_oracle.py
 	$(BIN)/python tests/benchmarks/bench_instant.py
 	$(BIN)/python tests/benchmarks/bench_coverage.py
+	$(BIN)/python tests/benchmarks/bench_sft.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.11")'

@@ -111,6 +111,11 @@ def find_model(location: str, revision: str | None = None, flag: str = "--model_
     """
     path = Path(location)
     if path.is_dir():
+        if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
+            raise BadInputError(
+                f"{flag} {location}: the folder holds an adapter and no whole model; take the folder above it, where "
+                "recipes/sft.py saved the merged one, or merge it into its base model"
+            )
         if not (path / "config.json").is_file():
             raise BadInputError(f"{flag} {location}: the folder holds no config.json, so no model")
         return Source("folder", location, hash_folder(path))

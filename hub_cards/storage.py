@@ -83,6 +83,15 @@ def new_folder(output_dir: Path) -> Iterator[Path]:
     shutil.rmtree(work_dir(output_dir), ignore_errors=True)
 
 
+def make_readable(folder: Path) -> None:
+    """Let those read the files of a folder who may read other new files: safetensors writes for its owner alone."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~umask)
+
+
 def save_result(output_dir: Path, result: DatasetDict, records: list[StepRecord]) -> None:
     """Save a stage's `DatasetDict` (Arrow shards) with its lineage, all or nothing."""
     with new_folder(output_dir) as folder:

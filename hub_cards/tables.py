@@ -24,6 +24,7 @@ STATISTICS = {
 Described = Mapping[str, Any]
 Table = list[list[str]]
 NOTHING = "–"
+TOTAL = "total"
 
 
 def statistics_table(score: StepRecord) -> Table:
@@ -216,6 +217,8 @@ def training_line(sft: StepRecord) -> str:
 
 def judge_table(comparisons: Mapping[str, Mapping[str, Any]], title: str = "test set") -> Table:
     """Header and one line a comparison with the baseline, as an evaluation's record counts them (`judge`)."""
+    if len(comparisons) == 2 and TOTAL in comparisons:  # the total of one set is that set
+        comparisons = {name: found for name, found in comparisons.items() if name != TOTAL}
     header = [title, "n", "win", "tie", "lose", "invalid", "win score", "95 % interval", "sign test p", "win rate"]
     header += ["length-controlled", "mean length", "baseline's"]
     return [header, *(_judge_line(name, found) for name, found in comparisons.items())]

@@ -41,8 +41,10 @@ def evaluate_model(config, record, output_dir) -> None:
     started = time.monotonic()
     if config.is_judged:
         require_matplotlib()
-    if config.judge is not None and not config.is_judged:
+    if not config.is_judged and config.judge is not None:
         say(STEP, f"judge {config.judge}: has nothing to compare with and is not asked; give --baseline")
+    if not config.is_judged and config.baseline is not None:
+        say(STEP, f"baseline {config.baseline}: is compared by nobody; name a --judge")
     earlier = lineage(config.model_name_or_path)
     trained = find_record(earlier, "sft")
     if trained and trained.config["template"] != config.template:

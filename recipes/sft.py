@@ -16,7 +16,7 @@ from hub_cards.stages import find_record, lineage, stage
 from hub_cards.storage import new_folder, work_dir
 from training.config import parse_sft, planned_record
 from training.curriculum import in_order, parse_order
-from training.formatting import example_prompt
+from training.formatting import count_blank, example_prompt
 
 SAY = partial(say, "sft")
 
@@ -57,9 +57,9 @@ def main() -> None:
 def read_rows(arguments):
     """The rows in the order of training, and what is to be said of them."""
     loaded = load_rows(arguments)
-    rows, notes = loaded.dataset, loaded.notes
-    if notes:
-        SAY(f"read {arguments.dataset}: {', '.join(f'{name} {value}' for name, value in notes.items() if value)}")
+    rows, notes = loaded.dataset, {**loaded.notes, "rows_with_empty_output": count_blank(loaded.dataset)}
+    if said := [f"{name} {value}" for name, value in notes.items() if value]:
+        SAY(f"read {arguments.dataset}: {', '.join(said)}")
     if arguments.curriculum:
         rows, missing = in_order(rows, parse_order(arguments.curriculum))
         SAY(f"in the order of {arguments.curriculum}: {missing} of {len(rows)} rows have none and come last")

@@ -1,6 +1,6 @@
 """Sweep: train on several selections of the same rows, evaluate every model, and put all into one table.
 
-python recipes/sweep.py --config recipes/quickstart/sweep.yaml
+python recipes/sweep.py --config recipes/quickstart-comparison/sweep.yaml
 """
 
 import os
@@ -43,12 +43,14 @@ def check_all(config: SweepConfig) -> None:
     for arm, stage in config.stages():
         check_output_dir(config.folder(arm, stage), stage)
         if stage == "select":
-            parse_config(SelectConfig, config.flags(arm, stage)).planned_record()
+            selection = parse_config(SelectConfig, config.flags(arm, stage))
+            if not arm.follows:  # else it reads a selection that is still to be made
+                selection.planned_record()
     # The inputs of these are still to be made: another data set and the base model stand in for them.
     first = Arm("check", ("all",))
     parse_sft(config.flags(first, "sft"))
     if config.evaluate:
-        parse_config(EvaluateConfig, config.flags(Arm("check", ("untrained",)), "evaluate"))
+        parse_config(EvaluateConfig, config.flags(Arm("check", ("untrained",)), "evaluate")).check_key()
 
 
 if __name__ == "__main__":

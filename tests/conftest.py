@@ -19,19 +19,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Make the processes that share the suite end together, and each whole run of a recipe be made by one of them.
-
-    What runs whole recipes comes first. A file stays together, and so do all files that look at the same run.
-    """
+    """What runs whole recipes comes first, so that the processes that share the suite end together."""
     items.sort(key=lambda item: not ("recipes" in item.path.parts[-2:] or item.path.name == "test_readme.py"))
-    groups = {item.path: str(item.path) for item in items}
-    for item in items:
-        for run in {"small_run", "quickstart_run"} & set(getattr(item, "fixturenames", ())):
-            groups[item.path] = run
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hub_cards.provenance import StepRecord
-from hub_cards.tables import Table, as_markdown, as_text, number_text
+from hub_cards.tables import TOTAL, Table, as_markdown, as_text, number_text
 from training.evaluation_report import comparisons_of
 from training.sweep import SweepConfig
-from training.win_rate import LEGEND, TOTAL, Comparison, win_rate_table
+from training.win_rate import LEGEND, Comparison, win_rate_table
 from training.win_rate_chart import SVG, draw_win_rates
 
 NOTHING = "–"

@@ -48,7 +48,8 @@ def in_order(rows: Dataset, order: Order) -> tuple[Dataset, int]:
     if order.column not in known:
         has = f"its columns of numbers are {', '.join(known)}" if known else "it has no column of numbers"
         raise BadInputError(
-            f"--curriculum {order.column}: the data has no such score; {has}. Scores come from recipes/score.py"
+            f"--curriculum {order.column}: the rows carry no such score; {has}. Scores come from recipes/score.py and "
+            "stay with its rows; other columns of a file are not carried along"
         )
     sign = -1 if order.descending else 1
     keys = []

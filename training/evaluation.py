@@ -59,10 +59,15 @@ def evaluate(config: EvaluateConfig, record: StepRecord, work: Path, state: Part
     if is_main_process():
         shutil.rmtree(parts, ignore_errors=True)  # they may lack answers that the store has by now
     key, questions = record.fingerprint, load_judge_sets(config.judge_sets, config.limit)
+    given = _check_judging(config, questions)
+    _warn_of_repeats(questions)
     answers, counts = _answer(config, record.inputs["model"], questions, state, f"{key} model", parts)
     verdicts = None
     if config.is_judged:
-        baseline, of_baseline = _baseline(config, record.inputs["baseline"], questions, state, key, parts)
+        baseline, of_baseline = given, {}
+        if given is None:
+            model = record.inputs["baseline"]
+            baseline, of_baseline = _answer(config, model, questions, state, f"{key} baseline", parts, "--baseline")
         verdicts, found = _judge(config, answers, baseline, state, key, parts)
         unfinished = sum(part.get("unfinished", 0) for part in (counts, of_baseline, found))
         counts = {**counts, "baseline_answers": of_baseline.get("answers", {}), **found, "unfinished": unfinished}
@@ -101,12 +106,22 @@ def _answer(
     return answers, counts
 
 
-def _baseline(
-    config: EvaluateConfig, source: Source, questions: DatasetDict, state: PartialState, key: str, parts: Path
-) -> tuple[DatasetDict, dict[str, Any]]:
-    if find_answers(config.baseline) is None:
-        return _answer(config, source, questions, state, f"{key} baseline", parts, flag="--baseline")
-    return (read_answers(config.baseline, questions) if is_main_process() else DatasetDict()), {}
+def _check_judging(config: EvaluateConfig, questions: DatasetDict) -> DatasetDict | None:
+    """What can be wrong with the judging, before the model answers anything; the baseline's answers if they are there.
+
+    Raises:
+        BadInputError: the judge's key is missing, or the baseline is no file of answers to these questions.
+    """
+    config.check_key()
+    if not config.is_judged or find_answers(config.baseline) is None:
+        return None
+    return read_answers(config.baseline, questions)
+
+
+def _warn_of_repeats(questions: DatasetDict) -> None:
+    for name, rows in questions.items():
+        if repeats := sum("-" in identity for identity in rows["row_id"][:]):
+            say(STEP, f"warning: {repeats:,} question(s) of {name} are repeats of others, and count as often")
 
 
 def _judge(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.sources import Source
-from reflection.oracles import OracleArguments, find_oracle_model
+from reflection.oracles import OracleArguments, check_key, find_oracle_model
 from training.benchmarks import check_benchmarks, check_harness
 from training.generation_config import GenerationArguments, find_generator
 from training.given_answers import find_answers
@@ -66,6 +66,11 @@ class EvaluateConfig(GenerationArguments, OracleArguments):
     def is_judged(self) -> bool:
         """Whether there is a judge, and something to compare with."""
         return self.judge is not None and self.baseline is not None
+
+    def check_key(self) -> None:
+        """Raise `BadInputError` where the judge is a service and the environment has no key for it."""
+        if self.is_judged:
+            check_key(self)
 
     def find_baseline(self) -> Source | None:
         """Where the other answers are, or the model that gives them; None without a baseline."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from datasets import Features, Value
+from datasets import Dataset, Features, Value
 
 from scoring.templates import TEXT_TEMPLATES, check_template_name
 
@@ -30,6 +30,11 @@ def prompt_completion(rows: Batch, template: str) -> Batch:
         "prompt": [text.prompt(instruction, input) for instruction, input, _ in pairs],
         "completion": [text.completion_prefix + output for *_, output in pairs],
     }
+
+
+def count_blank(rows: Dataset) -> int:
+    """How many rows have nothing but blanks for an output: they teach a model to say nothing."""
+    return sum(not text.strip() for text in rows["output"][:])
 
 
 def example_prompt(template: str, question: str) -> Any:

@@ -34,6 +34,8 @@ def find_answers(location: str) -> Source | None:
         BadInputError: it is a file of another kind, or a folder with neither answers nor a model.
     """
     path = Path(location)
+    if not path.exists() and path.suffix in FILE_TYPES:
+        raise BadInputError(f"{FLAG} {location}: there is no such file")
     if path.is_file():
         if path.suffix not in FILE_TYPES:
             raise BadInputError(f"{FLAG} {location}: unknown file type {path.suffix!r}; use {', '.join(FILE_TYPES)}")
@@ -97,6 +99,7 @@ def _from_folder(folder: Path) -> dict[str, Answer]:
 
 def _from_file(path: Path) -> dict[str, Answer]:
     given: dict[str, Answer] = {}
+    repeats = 0
     for number, record in enumerate(read_file_records(path)):
         texts = {name: record.get(name, "") for name in ("instruction", "input", "output")}
         for name, text in texts.items():
@@ -109,5 +112,8 @@ def _from_file(path: Path) -> dict[str, Answer]:
         status = NOT_GIVEN if answer is None else OK if answer else EMPTY
         values = (answer, status, None, str(generator))
         key = row_id(texts["instruction"] or "", texts["input"] or "", "")
+        repeats += key in given
         given.setdefault(key, dict(zip(_NAMES, values, strict=True)))
+    if repeats:
+        say(STEP, f"warning: {FLAG} {path}: {repeats:,} row(s) answer a question anew; the first answer counts")
     return given

@@ -78,6 +78,9 @@ def load_judge_prompt(path: str | None = None) -> JudgePrompt:
         content = read_yaml(path or str(PUBLISHED_PROMPT))
     except BadInputError as error:  # it names the flag of the recipes
         raise BadInputError(f"--judge_prompt_file {str(error).removeprefix('--config ')}") from error
+    unknown = sorted(map(str, set(content) - {"system", "user"}))
+    if unknown:
+        raise BadInputError(f"--judge_prompt_file {path}: unknown {', '.join(unknown)}; it holds `system` and `user`")
     if not all(isinstance(content.get(key), str) for key in ("system", "user")):
         raise BadInputError(f"--judge_prompt_file {path}: must hold the texts `system` and `user`")
     missing = [name for name in PLACEHOLDERS if name not in content["user"]]

@@ -20,6 +20,7 @@ from trl.trainer.utils import get_quantization_config
 from hub_cards.cli import is_main_process
 from hub_cards.errors import BadInputError
 from hub_cards.shards import apply_step
+from hub_cards.storage import make_readable
 from scoring.templates import get_template
 from training.adapters import ADAPTER_FOLDER, merge_adapter
 from training.checkpoints import last_whole_checkpoint
@@ -164,6 +165,8 @@ def train(
     batch = batch_of(sft)
     if trainer.get_total_train_batch_size(sft) != batch.size:
         raise BadInputError(f"{batch}, but the devices share rows (tensor or context parallel): this is not counted")
+    if batch.size > len(trainer.train_dataset):
+        say(f"warning: there are only {len(trainer.train_dataset)} {batch.unit}: each step sees all of them")
     with one_after_another():
         checkpoint = last_whole_checkpoint(Path(sft.output_dir), say)
     if checkpoint:
@@ -173,6 +176,7 @@ def train(
         _save(trainer, model, revision, save_to)
     entries = log_entries(trainer.state.log_history)
     if is_main_process():
+        make_readable(save_to)
         write_log(save_to, entries)
         if (Path(sft.output_dir) / TRACKER_FOLDER).is_dir():
             shutil.copytree(Path(sft.output_dir) / TRACKER_FOLDER, save_to / TRACKER_FOLDER)
@@ -213,6 +217,7 @@ def _save(trainer: Trainer, model: ModelConfig, revision: str | None, folder: Pa
         return
     trainer.save_model(str(folder / ADAPTER_FOLDER))
     if is_main_process():
+        (folder / ADAPTER_FOLDER / "README.md").unlink(missing_ok=True)  # a form that nobody filled in
         trained = trainer.accelerator.unwrap_model(trainer.model)
         merge_adapter(folder / ADAPTER_FOLDER, model, revision, trained).save_pretrained(folder)
         trainer.processing_class.save_pretrained(folder)

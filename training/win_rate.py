@@ -14,10 +14,9 @@ import numpy as np
 from datasets import Dataset
 
 from hub_cards.errors import BadInputError
-from hub_cards.tables import Table, as_markdown, judge_table
+from hub_cards.tables import TOTAL, Table, as_markdown, judge_table
 from training.verdicts import INVALID, LOSE, OUTCOMES, TIE, WIN
 
-TOTAL = "total"
 CREDIT = {WIN: 1.0, TIE: 0.5, LOSE: 0.0}
 RESAMPLES = 10_000
 LEVEL = 0.95

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub_cards.errors import BadInputError
+from hub_cards.tables import TOTAL
 from training.win_rate import Comparison
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def draw_win_rates(
         BadInputError: matplotlib is not installed.
     """
     require_matplotlib()
+    if len(comparisons) == 2 and TOTAL in comparisons:  # the total of one set is that set
+        comparisons = {name: found for name, found in comparisons.items() if name != TOTAL}
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch

@@ -73,6 +73,8 @@ def _read(path: Path) -> Iterator[tuple[str, Dataset]]:
     if _is_evaluation(path):
         yield from load_from_disk(path / VERDICTS).items()
         return
+    if (path / "answers").is_dir():
+        raise BadInputError(f"--reviews {path}: an evaluation without verdicts; evaluate with --judge and --baseline")
     logs = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not logs:
         raise BadInputError(f"--reviews {path}: holds neither {VERDICTS}, as evaluate_model saves them, nor .json logs")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hub_cards.sources import Source, find_model
 from reflection.oracles.base import Completion, Job, Oracle, OracleRequest
-from reflection.oracles.config import OracleArguments
+from reflection.oracles.config import SERVICES, OracleArguments
 from reflection.statuses import OPEN
 
 if TYPE_CHECKING:
@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
     from reflection.store import CompletionStore
 
-__all__ = ["OPEN", "Completion", "Job", "Oracle", "OracleArguments", "OracleRequest", "make_oracle", "open_store"]
+__all__ = [
+    "OPEN",
+    "Completion",
+    "Job",
+    "Oracle",
+    "OracleArguments",
+    "OracleRequest",
+    "check_key",
+    "find_oracle_model",
+    "make_oracle",
+    "open_store",
+]
 
 
 def make_oracle(arguments: OracleArguments, state: PartialState | None = None, step: str = "reflect") -> Oracle:
@@ -63,6 +74,14 @@ def make_oracle(arguments: OracleArguments, state: PartialState | None = None, s
         arguments.max_error_fraction,
     )
     return OpenAIOracle(sampling, store, arguments.base_url, pace, price, budget, step=step)
+
+
+def check_key(arguments: OracleArguments) -> None:
+    """Raise `BadInputError` where the oracle is a service and the environment has no key for it."""
+    if arguments.oracle in SERVICES:
+        from reflection.oracles.openai import api_key
+
+        api_key(f"--oracle {arguments.oracle}")
 
 
 def open_store(path: str) -> CompletionStore:

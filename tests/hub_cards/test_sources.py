@@ -159,6 +159,8 @@ class TestFindModel:
 
     def test_folder_without_a_model(self, tmp_path, complaint):
         assert "holds no config.json" in complaint(find_model, str(tmp_path))
+        (tmp_path / "adapter_config.json").write_text("{}")
+        assert "holds an adapter and no whole model; take the folder above it" in complaint(find_model, str(tmp_path))
 
     def test_file_is_no_model(self, tmp_path, complaint):
         (tmp_path / "m.bin").write_text("x")

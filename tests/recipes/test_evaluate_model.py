@@ -110,14 +110,29 @@ def check_result(folder: Path, out: str) -> None:
     assert total["invalid"] == 0 and sum(found.values()) == QUESTIONS
     assert counts["usage"]["completions"] == 2 * QUESTIONS
     assert counts["answers"] == {"vicuna": {"truncated": QUESTIONS}}
-    line = next(line for line in out.splitlines() if line.startswith("total"))
+    *_, line = (line for line in out.splitlines() if line.startswith("vicuna"))
     assert line.split()[1:6] == [str(n) for n in (QUESTIONS, found["win"], found["tie"], found["lose"], 0)]
     report = (folder / "report.md").read_text()
-    assert "| total |" in report and "![wins, ties and losses](chart.svg)" in report
+    assert "| vicuna |" in report and "![wins, ties and losses](chart.svg)" in report
     assert (folder / "chart.svg").read_text().startswith("<?xml") and (folder / "chart.png").stat().st_size > 5_000
     assert json.loads((folder / "results.json").read_text())["judge"]["total"] == total
     outputs = json.loads((folder / "alpaca_eval/vicuna/model_outputs.json").read_text())
     assert [entry["instruction"] for entry in outputs] == [row["instruction"] for row in rows]
+
+
+def test_what_the_judging_lacks_is_said_before_the_model_answers(script, quickstart, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "other.json").write_text(json.dumps([{"instruction": "Another question?", "output": "No."}]))
+    store = tmp_path / "store.sqlite"
+    flags = ["--model_name_or_path", quickstart / "student", "--store", store, "--output_dir", tmp_path / "out"]
+    done = script("evaluate_model.py", *flags, "--judge", "gpt", "--baseline", quickstart / "student")
+    assert done.returncode == 2 and "set the environment variable OPENAI_API_KEY" in done.stderr
+    monkeypatch.setenv("OPENAI_API_KEY", "any")
+    done = script("evaluate_model.py", *flags, "--judge", "gpt", "--baseline", tmp_path / "other.json")
+    assert done.returncode == 2 and "answers none of the 80 questions" in done.stderr
+    assert "truncated" not in done.stdout and not store.exists()
+    few = ("--limit", "1", "--max_new_tokens", "2", "--baseline", tmp_path / "other.json")
+    assert "other.json: is compared by nobody; name a --judge" in script("evaluate_model.py", *flags, *few).stdout
 
 
 def test_mistakes_are_one_line_before_the_model_is_loaded(script, quickstart, tmp_path):

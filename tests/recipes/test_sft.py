@@ -123,6 +123,18 @@ def test_any_accepted_data_gives_the_same_model(sft, tmp_path, name, record):
         assert counts["columns_not_carried"] == ["source"]
 
 
+def test_what_a_user_should_know_of_the_rows_is_said_and_the_model_is_readable(sft, tmp_path):
+    records = [{"instruction": q, "output": a} for q, a in [*PAIRS, ("Say nothing.", " ")]]
+    rows = write_rows(tmp_path / "rows.jsonl", records)
+    code, out, err = sft("--dataset", rows, "--max_steps", "1", "--global_batch_size", "8")
+    assert code == 0, err
+    assert "rows_with_empty_output 1" in out
+    assert "warning: there are only 5 rows: each step sees all of them" in out
+    assert read_records(tmp_path / "model")[-1].counts["rows_with_empty_output"] == 1
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()}
+    assert set(modes.values()) == {modes["provenance.json"]}  # safetensors alone would write for its owner
+
+
 def _turn(role, content):
     return {"role": role, "content": content}
 
@@ -132,7 +144,7 @@ def _turn(role, content):
     [
         (["--dataset", "EMPTY"], "the data set to train on has no rows: the selection kept none"),
         (["--dataset", "ROWS", "--max_length", "8"], "--max_length 8: is filled by the prompt alone in every row"),
-        (["--dataset", "ROWS", "--curriculum", "ifd_ppl"], "the data has no such score; it has no column of numbers"),
+        (["--dataset", "ROWS", "--curriculum", "ifd_ppl"], "the rows carry no such score; it has no column of numbers"),
         (["--dataset", "ROWS", "--model_name_or_path", "no/such/model"], "--model_name_or_path no/such/model"),
         (["--dataset", "ROWS", "--model_name_or_path", ""], "--model_name_or_path: name the model to train"),
         (["--dataset", "ROWS", "--template", "chat_template"], "has no chat template; use one of alpaca"),

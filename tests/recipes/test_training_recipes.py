@@ -55,7 +55,7 @@ def header(recipe: str, name: str) -> list[str]:
 
 def test_all_training_recipes_are_in_the_table():
     found = {(path.parent.name, path.stem) for path in RECIPES.rglob("sft*.yaml")}
-    assert found == {*CASES, ("quickstart", "sft")}
+    assert found == {*CASES, ("quickstart", "sft"), ("quickstart-comparison", "sft")}
 
 
 @pytest.mark.parametrize(("recipe", "name"), CASES)

@@ -105,3 +105,6 @@ class TestConfig:
     def test_folder_without_verdicts_is_refused(self, tmp_path):
         with pytest.raises(BadInputError, match="holds neither verdicts, as evaluate_model saves them, nor"):
             WinRatesConfig([str(tmp_path)]).verdicts()
+        (tmp_path / "answers").mkdir()
+        with pytest.raises(BadInputError, match="an evaluation without verdicts; evaluate with --judge and --baseline"):
+            WinRatesConfig([str(tmp_path)]).verdicts()

@@ -46,8 +46,8 @@ def test_a_column_that_is_not_there_or_holds_no_numbers_is_refused():
     with pytest.raises(BadInputError) as refused:
         in_order(rows_of([0.5]), Order("ifd"))
     assert str(refused.value) == (
-        "--curriculum ifd: the data has no such score; its columns of numbers are ifd_ppl. "
-        "Scores come from recipes/score.py"
+        "--curriculum ifd: the rows carry no such score; its columns of numbers are ifd_ppl. "
+        "Scores come from recipes/score.py and stay with its rows; other columns of a file are not carried along"
     )
     with pytest.raises(BadInputError, match="its columns of numbers are ifd_ppl"):
         in_order(rows_of([0.5]), Order("output"))

@@ -67,6 +67,12 @@ class TestFile:
         said = f"--baseline {place}: 4 of 5 questions have no answer there (vicuna 2, mine 2)"
         assert said in capsys.readouterr().out
 
+    def test_that_answer_a_question_twice_say_so(self, tmp_path, capsys):
+        place = write(tmp_path / "outputs.json", alpaca_eval("How?", "So."), alpaca_eval("How?", "Not so."))
+        found = read_answers(place, QUESTIONS)
+        assert found["vicuna"]["answer"][1] == "So."
+        assert "1 row(s) answer a question anew; the first answer counts" in capsys.readouterr().out
+
     def test_for_other_questions_is_refused(self, tmp_path):
         place = write(tmp_path / "outputs.json", alpaca_eval("Who?", "Me."))
         with pytest.raises(BadInputError, match="answers none of the 5 questions of vicuna, mine"):

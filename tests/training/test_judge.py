@@ -258,6 +258,7 @@ class TestPrompt:
         ("content", "said"),
         [
             ("system: s\n", "must hold the texts `system` and `user`"),
+            ("sytem: s\nuser: u\n", "unknown sytem; it holds `system` and `user`"),
             ("system: 3\nuser: u\n", "must hold the texts `system` and `user`"),
             ("system: s\nuser: '{question} {first_answer}'\n", "`user` lacks {second_answer}"),
             ("[]", "must hold `key: value` lines"),

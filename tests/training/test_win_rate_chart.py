@@ -36,7 +36,7 @@ def bars(svg: Path, colour: str) -> list[tuple[float, float]]:
 
 class TestChart:
     def test_bars_are_as_wide_as_the_shares(self, tmp_path):
-        draw_win_rates(tmp_path, {"vicuna": comparison(44, 15, 21), "total": comparison(10, 0, 30)})
+        draw_win_rates(tmp_path, {"vicuna": comparison(44, 15, 21), "lima": comparison(10, 0, 30)})
         drawn = {name: bars(tmp_path / "chart.svg", colour) for name, (_, colour, _) in PARTS.items()}
         (start, _), (_, end) = drawn["win"][0], drawn["lose"][0]
 
@@ -48,7 +48,11 @@ class TestChart:
         assert drawn["lose"] == [(place(59 / 80), end), (place(0.25), place(1))]
 
     def test_says_the_counts_the_score_and_what_is_invalid(self, tmp_path):
-        sets = {"vicuna": comparison(44, 15, 21, invalid=3), "total": comparison(44, 15, 21)}
+        sets = {
+            "vicuna": comparison(44, 15, 21, invalid=3),
+            "lima": comparison(1, 1, 1),
+            "total": comparison(44, 15, 21),
+        }
         draw_win_rates(tmp_path, sets, model="ours", baseline="alpaca")
         found = " | ".join(texts(tmp_path / "chart.svg"))
         assert "ours against alpaca" in found
@@ -60,6 +64,11 @@ class TestChart:
         draw_win_rates(tmp_path, {"vicuna": comparison(1, 98, 1)})
         found = texts(tmp_path / "chart.svg")
         assert "98" in found and "1" not in found and "1 / 98 / 1" in found
+
+    def test_the_total_of_one_set_is_not_drawn_again(self, tmp_path):
+        draw_win_rates(tmp_path, {"vicuna": comparison(3, 2, 1), "total": comparison(3, 2, 1)})
+        found = " | ".join(texts(tmp_path / "chart.svg"))
+        assert "vicuna" in found and "total" not in found
 
     def test_set_without_a_valid_verdict_says_so(self, tmp_path):
         draw_win_rates(tmp_path, {"vicuna": comparison(0, 0, 0, invalid=4)})
