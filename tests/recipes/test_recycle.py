@@ -42,7 +42,6 @@ def left_over(run: Path) -> list[str]:
     return sorted(path.name for path in run.iterdir() if path.name.startswith(".") and not path.name.endswith(".lock"))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_in_every_stage_it_ends_as_if_undisturbed(root, small_recipe, small_run, script, tmp_path):
     run = tmp_path / "killed"

@@ -85,7 +85,6 @@ def stored(folder: Path) -> int:
         return connection.execute("SELECT count(*) FROM completions").fetchone()[0]
 
 
-@pytest.mark.slow
 def test_killed_ten_times_and_resumed_it_makes_the_same_and_pays_for_little_more(fault_server, start, tmp_path):
     fault_server.configure(**BIND, lasting=LASTING)
     code, _, err = finish(start(tmp_path / "undisturbed"))
@@ -165,10 +164,11 @@ class TestSecrets:
         ("status", "after", "code"),
         [
             (401, 40, 2),
-            *(
-                pytest.param(*case, marks=pytest.mark.slow)
-                for case in ((400, 40, 2), (500, 40, 130), (403, 0, 2), (None, 0, 0), ("killed", 40, -9))
-            ),
+            (400, 40, 2),
+            (500, 40, 130),
+            (403, 0, 2),
+            (None, 0, 0),
+            ("killed", 40, -9),
         ],
     )
     def test_the_key_is_written_nowhere(self, fault_server, start, tmp_path, status, after, code):

@@ -52,7 +52,6 @@ def test_two_processes_give_the_numbers_of_one(root, flags, small_run, tmp_path)
     assert_same_scores(load_from_disk(small_run / "score"), load_from_disk(tmp_path / "s"))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_rank_killed_midway_costs_its_shard_and_nothing_else(root, script, flags, small_run, tmp_path):
     """kill -9 of one of two ranks; then three ranks, killed as a whole; then one process ends it."""
