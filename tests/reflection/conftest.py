@@ -81,7 +81,11 @@ class BatchEndpoint:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
+        length = int(handler.headers.get("content-length") or 0)
+        body = handler.rfile.read(length)
+        if len(body) < length:  # the client was killed while it sent the request: it never came
+            handler.close_connection = True
+            return
         path = handler.path.split("?")[0].removeprefix("/v1").strip("/").split("/")
         kind = {"files": "upload", "batches": "create" if handler.command == "POST" else "list"}[path[0]]
         kind = {1: kind, 2: "retrieve", 3: "content"}[len(path)]
