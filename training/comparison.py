@@ -31,10 +31,14 @@ def write_comparison(config: SweepConfig) -> str:
     judged = {name: comparisons_of(records["evaluate"]) for name, records in arms.items() if "evaluate" in records}
     totals = {name: found[TOTAL] for name, found in judged.items() if found}
     if totals:
-        tables += [win_rate_table(totals, "arm"), sets_table({name: judged[name] for name in totals})]
+        tables.append(win_rate_table(totals, "arm"))
+        parts += [f"## Against `{baseline}`", as_markdown(tables[-1]), LEGEND]
+        by_set = sets_table({name: judged[name] for name in totals})
+        if len(by_set[0]) > 2:  # the total of one set is that set
+            tables.append(by_set)
+            parts.append(as_markdown(by_set))
         draw_win_rates(folder, totals, baseline=baseline)
-        wins, by_set = map(as_markdown, tables[1:])
-        parts += [f"## Against `{baseline}`", wins, LEGEND, by_set, f"![wins, ties and losses]({SVG})"]
+        parts.append(f"![wins, ties and losses]({SVG})")
     (folder / "comparison.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     against = [f"against {baseline}:"] if totals else []
     shown = [as_text(tables[0]), *against, *map(as_text, tables[1:])]

@@ -15,9 +15,9 @@ def record(step: str, **counts) -> StepRecord:
     return StepRecord(step, 1, {"judge": "gpt"}, INPUTS, counts)
 
 
-def judged(outcomes: list[str]) -> StepRecord:
+def judged(outcomes: list[str], sets: tuple[str, ...] = ("vicuna", "lima")) -> StepRecord:
     found = compare(outcomes, [10] * len(outcomes), [20] * len(outcomes)).as_dict()
-    return record("evaluate", answers={}, judge={"vicuna": found, "total": found})
+    return record("evaluate", answers={}, judge={**dict.fromkeys(sets, found), "total": found})
 
 
 @pytest.fixture
@@ -69,6 +69,12 @@ def test_the_comparison_is_written_and_shown(config, tmp_path):
     assert "## Against `full`" in written and "| full | 3" not in written  # it is not compared with itself
     assert (tmp_path / "o/chart.svg").read_text().count("win score") == 2
     assert "against full:" in shown and "1 / 1 / 2" in shown and shown.endswith("comparison.md")
+
+
+def test_one_set_is_not_shown_twice(config, tmp_path):
+    for name in ("base", "ours"):
+        write_records(tmp_path / "o" / name / "evaluate", [judged(["lose", "lose", "tie", "win"], ("vicuna",))])
+    assert "1 / 1 / 2" not in write_comparison(config)
 
 
 def test_without_a_judge_there_is_the_training_alone(config, tmp_path):
