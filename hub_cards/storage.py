@@ -95,9 +95,14 @@ def make_readable(folder: Path) -> None:
 def save_result(output_dir: Path, result: DatasetDict, records: list[StepRecord]) -> None:
     """Save a stage's `DatasetDict` (Arrow shards) with its lineage, all or nothing."""
     with new_folder(output_dir) as folder:
-        # Without the explicit number `datasets` writes no shard for an empty part, and then cannot load it.
-        result.save_to_disk(folder, num_shards={name: None if len(rows) else 1 for name, rows in result.items()})
+        save_parts(folder, result)
         write_records(folder, records)
+
+
+def save_parts(folder: Path, parts: DatasetDict) -> None:
+    """Save a `DatasetDict` as Arrow shards."""
+    # Without the explicit number `datasets` writes no shard for an empty part, and then cannot load it.
+    parts.save_to_disk(folder, num_shards={name: None if len(rows) else 1 for name, rows in parts.items()})
 
 
 def load_folder(folder: Path) -> DatasetDict:

@@ -215,10 +215,16 @@ def training_line(sft: StepRecord) -> str:
     return " ".join(parts)
 
 
+def without_repeated_total(comparisons: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Comparisons as they are shown: the total of one set is that set, and is left out."""
+    if len(comparisons) == 2 and TOTAL in comparisons:
+        return {name: found for name, found in comparisons.items() if name != TOTAL}
+    return comparisons
+
+
 def judge_table(comparisons: Mapping[str, Mapping[str, Any]], title: str = "test set") -> Table:
     """Header and one line a comparison with the baseline, as an evaluation's record counts them (`judge`)."""
-    if len(comparisons) == 2 and TOTAL in comparisons:  # the total of one set is that set
-        comparisons = {name: found for name, found in comparisons.items() if name != TOTAL}
+    comparisons = without_repeated_total(comparisons)
     header = [title, "n", "win", "tie", "lose", "invalid", "win score", "95 % interval", "sign test p", "win rate"]
     header += ["length-controlled", "mean length", "baseline's"]
     return [header, *(_judge_line(name, found) for name, found in comparisons.items())]

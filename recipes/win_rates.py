@@ -10,9 +10,9 @@ from hub_cards.cli import run, say
 from hub_cards.provenance import read_records, write_records
 from hub_cards.stages import lineage, stage
 from hub_cards.storage import new_folder
-from hub_cards.tables import as_text
+from hub_cards.tables import as_text, judge_table
 from training.judge import count_reasons
-from training.win_rate import Comparison, compare_sets, win_rate_section, win_rate_table
+from training.win_rate import compare_sets, win_rate_section
 from training.win_rate_chart import SVG, draw_win_rates, require_matplotlib
 from training.win_rates_config import STEP, WinRatesConfig
 
@@ -36,8 +36,7 @@ def main(config: WinRatesConfig) -> None:
                 finished = record.finished({**counts, "invalid_reasons": reasons}, time.monotonic() - started)
                 write_records(folder, [*lineage(*config.reviews), finished])
             say(STEP, f"saved report.md and the chart in {output_dir}")
-    judged = read_records(output_dir)[-1].counts["judge"]
-    print(as_text(win_rate_table({name: Comparison(**found) for name, found in judged.items()})))
+    print(as_text(judge_table(read_records(output_dir)[-1].counts["judge"])))
 
 
 if __name__ == "__main__":

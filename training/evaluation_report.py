@@ -6,14 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict
+from datasets import Dataset
 
 from hub_cards.provenance import StepRecord
-from hub_cards.tables import as_markdown, as_text, benchmark_table, judge_line, status_table
+from hub_cards.storage import save_parts
+from hub_cards.tables import as_markdown, as_text, benchmark_table, judge_line, judge_table, status_table
 from training.alpaca_eval import SCRIPT, write_alpaca_eval
 from training.evaluation import Evaluation
 from training.given_answers import FOLDER as ANSWERS
-from training.win_rate import Comparison, win_rate_section, win_rate_table
+from training.win_rate import Comparison, win_rate_section
 from training.win_rate_chart import SVG, draw_win_rates
 from training.win_rates_config import VERDICTS
 
@@ -27,9 +28,9 @@ def write_evaluation(folder: Path, found: Evaluation, record: StepRecord, benchm
         benchmarks: where their results were kept while they ran; they go along, so that no task is run again.
     """
     model = record.inputs["model"].location
-    _save(found.answers, folder / ANSWERS)
+    save_parts(folder / ANSWERS, found.answers)
     if found.verdicts is not None:
-        _save(found.verdicts, folder / VERDICTS)
+        save_parts(folder / VERDICTS, found.verdicts)
         draw_win_rates(folder, comparisons_of(record), Path(model).name, record.inputs["baseline"].location)
     for name, answers in found.answers.items():
         references = _baseline_of(found.verdicts[name]) if found.verdicts is not None else None
@@ -38,11 +39,6 @@ def write_evaluation(folder: Path, found: Evaluation, record: StepRecord, benchm
         shutil.copytree(benchmarks, folder / BENCHMARKS)
     (folder / "results.json").write_text(json.dumps(record.counts, indent=2) + "\n", encoding="utf-8")
     (folder / "report.md").write_text(report(record) + "\n", encoding="utf-8")
-
-
-def _save(sets: DatasetDict, folder: Path) -> None:
-    # Without the explicit number `datasets` writes no shard for an empty part, and then cannot load it.
-    sets.save_to_disk(folder, num_shards={name: None if len(rows) else 1 for name, rows in sets.items()})
 
 
 def _baseline_of(verdicts: Dataset) -> Dataset:
@@ -79,8 +75,8 @@ def report(record: StepRecord) -> str:
 def printed(record: StepRecord) -> str:
     """The tables as a terminal shows them."""
     tables = [status_table(record, "answers", "test set")]
-    if comparisons := comparisons_of(record):
-        tables.append(win_rate_table(comparisons))
+    if "judge" in record.counts:
+        tables.append(judge_table(record.counts["judge"]))
     if record.counts.get("benchmarks"):
         tables.append(benchmark_table(record.counts["benchmarks"]))
     return "\n\n".join(map(as_text, tables))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub_cards.errors import BadInputError
-from hub_cards.tables import TOTAL
+from hub_cards.tables import without_repeated_total
 from training.win_rate import Comparison
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def draw_win_rates(
         BadInputError: matplotlib is not installed.
     """
     require_matplotlib()
-    if len(comparisons) == 2 and TOTAL in comparisons:  # the total of one set is that set
-        comparisons = {name: found for name, found in comparisons.items() if name != TOTAL}
+    comparisons = without_repeated_total(comparisons)
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch

@@ -13,6 +13,7 @@ from hub_cards.cli import say
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, read_records
 from hub_cards.sources import Source, find_source
+from training.given_answers import FOLDER as ANSWERS
 from training.reviews import read_reviews
 
 STEP, VERSION = "win_rates", 1
@@ -73,7 +74,7 @@ def _read(path: Path) -> Iterator[tuple[str, Dataset]]:
     if _is_evaluation(path):
         yield from load_from_disk(path / VERDICTS).items()
         return
-    if (path / "answers").is_dir():
+    if (path / ANSWERS).is_dir():
         raise BadInputError(f"--reviews {path}: an evaluation without verdicts; evaluate with --judge and --baseline")
     logs = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not logs:
