@@ -9,10 +9,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hub_cards.cli import fail
 from hub_cards.errors import BadInputError
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+
+def join_processes() -> PartialState:
+    """The processes that a launcher started, or this one alone; on a CPU where there is no accelerator. Imports torch.
+
+    They may be days apart before one is missed: one can start its share later, or have the long answers.
+    """
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=7))
 
 
 def launcher_words(launcher: str) -> list[str]:

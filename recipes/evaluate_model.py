@@ -7,16 +7,14 @@ accelerate launch recipes/evaluate_model.py --model_name_or_path runs/mine/sft -
 
 import shutil
 import time
-from datetime import timedelta
 from pathlib import Path
 
 from hub_cards.cli import is_main_process, run, say
+from hub_cards.launch import join_processes
 from hub_cards.provenance import fingerprint_of, read_records, write_records
 from hub_cards.stages import find_record, lineage, stage
 from hub_cards.storage import new_folder, work_dir
 from training.evaluation_config import STEP, EvaluateConfig
-
-RANKS_MAY_DIFFER_BY = timedelta(days=7)  # one rank can have the long answers
 
 
 def main(config: EvaluateConfig) -> None:
@@ -31,9 +29,6 @@ def main(config: EvaluateConfig) -> None:
 
 
 def evaluate_model(config, record, output_dir) -> None:
-    import torch  # only now: an evaluation that is up to date starts no torch
-    from accelerate import PartialState
-
     from training.evaluation import evaluate
     from training.evaluation_report import BENCHMARKS, write_evaluation
     from training.win_rate_chart import require_matplotlib
@@ -52,7 +47,7 @@ def evaluate_model(config, record, output_dir) -> None:
     work = work_dir(output_dir)
     if is_main_process() and (output_dir / BENCHMARKS).is_dir():  # an earlier evaluation's are as good
         shutil.copytree(output_dir / BENCHMARKS, work / BENCHMARKS, dirs_exist_ok=True)
-    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=RANKS_MAY_DIFFER_BY)
+    state = join_processes()  # only now: an evaluation that is up to date starts no torch
     state.wait_for_everyone()
     found = evaluate(config, record, work, state)
     state.destroy_process_group()

@@ -6,10 +6,10 @@ accelerate launch recipes/reflect.py --dataset rows.jsonl --oracle transformers 
 """
 
 import shutil
-from datetime import timedelta
 from pathlib import Path
 
 from hub_cards.cli import is_main_process, run
+from hub_cards.launch import join_processes
 from hub_cards.rows import load_rows
 from hub_cards.stages import lineage, run_stage
 from hub_cards.storage import work_dir
@@ -20,8 +20,6 @@ from reflection.outcome import check_outcome
 from reflection.plan import make_plan
 from reflection.prompts import load_prompts
 from reflection.reflect import Asking, ask, assemble
-
-RANKS_MAY_DIFFER_BY = timedelta(days=7)  # one rank can have the long answers
 
 
 def main(config: ReflectConfig) -> None:
@@ -34,12 +32,7 @@ def main(config: ReflectConfig) -> None:
         return
 
     def compute():
-        state = None
-        if config.oracle == "transformers":
-            import torch
-            from accelerate import PartialState
-
-            state = PartialState(cpu=not torch.accelerator.is_available(), timeout=RANKS_MAY_DIFFER_BY)
+        state = join_processes() if config.oracle == "transformers" else None
         rows, asking = load_rows(config, config.where), how_to_ask(config)
         oracle = make_oracle(config, state)
         ask(rows.dataset, config.variants, oracle, asking)

@@ -4,30 +4,26 @@ python recipes/score.py --config recipes/quickstart/score.yaml
 accelerate launch recipes/score.py --config recipes/quickstart/score.yaml
 """
 
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from hub_cards.cli import run, say
+from hub_cards.launch import join_processes
 from hub_cards.rows import load_variants
 from hub_cards.stages import lineage, run_stage
 from hub_cards.storage import work_dir
 from scoring.config import ScoreConfig
-
-RANKS_MAY_DIFFER_BY = timedelta(days=7)  # one rank can start its share later, or have the slower device
 
 
 def main(config: ScoreConfig) -> None:
     record = config.planned_record()
 
     def compute():
-        import torch  # only now: a stage that is up to date starts no torch
-        from accelerate import PartialState
-
+        # Only now: a stage that is up to date starts no torch.
         from scoring.distributed import Ranks, score_variants
         from scoring.kinds import measures_of
 
-        state = PartialState(cpu=not torch.accelerator.is_available(), timeout=RANKS_MAY_DIFFER_BY)
+        state = join_processes()
         say("score", f"{state.num_processes} process(es) on {state.device.type}")
         ranks = Ranks(record.fingerprint, work_dir(Path(config.output_dir)), state, partial(say, "score"))
         scored = score_variants(load_variants(config), measures_of(config, record, ranks), ranks)
