@@ -1,11 +1,16 @@
 """A small run made by hand: rows, a selection, and the records of the steps that would have made them."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from datasets import Dataset, DatasetDict, Features, Value
+from huggingface_hub import DatasetCardData
 
 from hub_cards.errors import BadInputError
+from hub_cards.layout import write_configs
+from hub_cards.manifest import write_manifest
+from hub_cards.own_section import EMPTY_SECTION
 from hub_cards.provenance import StepRecord
 from hub_cards.sources import Source
 
@@ -237,3 +242,30 @@ def evaluate_record(lineage: list[StepRecord]) -> StepRecord:
         },
         100,
     )
+
+
+@pytest.fixture
+def lay_out(tmp_path: Path) -> Callable[..., Path]:
+    """Make a data set of a few rows as publishing lays one out, with the shortest card that loads."""
+
+    def make(name: str, texts: Sequence[str], configs: Sequence[str] = ("selected", "original"), **columns) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = {"row_id": [f"{number:016x}" for number in range(len(texts))], "output": list(texts), **columns}
+        patterns = write_configs(folder, {config: Dataset.from_dict(rows) for config in configs})
+        metadata = [
+            {
+                "config_name": config,
+                "data_files": [{"split": "train", "path": pattern}],
+                "default": config == configs[0],
+            }
+            for config, pattern in patterns.items()
+        ]
+        card = DatasetCardData(license="mit", configs=metadata)
+        (folder / "README.md").write_text(f"---\n{card}\n---\n\n# {name}\n\n{EMPTY_SECTION}\n", encoding="utf-8")
+        (folder / "plots").mkdir()
+        (folder / "plots/flow.png").write_bytes(b"\x89PNG of " + name.encode())
+        write_manifest(folder, "dataset")
+        return folder
+
+    return make

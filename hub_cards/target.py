@@ -1,0 +1,107 @@
+"""Where a result is published: which repository, of what kind, who may see it. The flags of every stage that pushes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hub_cards.errors import BadInputError
+
+TAG_DIGITS = 12
+
+
+def tag_of(fingerprint: str) -> str:
+    """The tag of a run: the same run has the same one, however often it is published."""
+    return f"run-{fingerprint[:TAG_DIGITS]}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One repository to publish to.
+
+    Attributes:
+        repo_id: `user/name`.
+        repo_type: `dataset` or `model`, as the Hub sorts them.
+        kind: what of ours it holds: `dataset`, `statistics`, `model`, or the stage whose result it is.
+        flag: where the user named it, for the messages.
+        private: whether it is to be seen by its owner alone; None: as it is.
+        revision: the branch.
+    """
+
+    repo_id: str
+    repo_type: str
+    kind: str
+    flag: str
+    private: bool | None = True
+    revision: str = "main"
+
+    @property
+    def where(self) -> str:
+        """What the messages call it."""
+        return f"{self.flag} {self.repo_id}"
+
+    @property
+    def page(self) -> str:
+        """The address of its page."""
+        from huggingface_hub import constants
+
+        return f"{constants.ENDPOINT}/{'datasets/' if self.repo_type == 'dataset' else ''}{self.repo_id}"
+
+
+@dataclass
+class PushArguments:
+    """Whether and how a stage publishes its result; the same flags in every script."""
+
+    push_to_hub: bool = field(default=False, metadata={"help": "publish the result on the Hub once it is finished"})
+    private: bool = field(
+        default=True, metadata={"help": "whether new repositories are for their owner's eyes alone; false: for all"}
+    )
+    hub_revision: str = field(default="main", metadata={"help": "branch to publish to; made where there is none"})
+    hub_tag: str | None = field(
+        default=None, metadata={"help": "name of this run's tag (default: `run-` and digits of its fingerprint)"}
+    )
+
+
+@dataclass
+class ModelPushArguments(PushArguments):
+    """The flags of a stage whose result belongs to a model."""
+
+    hub_model_id: str | None = field(default=None, metadata={"help": "Hub model to publish to, as user/name"})
+    license: str = field(
+        default="",
+        metadata={"help": "licence of the data, for --push_to_hub (default: what the source's own card states)"},
+    )
+
+    def model_target(self) -> Target | None:
+        """Where the model is; None where nothing is published.
+
+        Raises:
+            BadInputError: it is to be published and no repository is named.
+        """
+        if not self.push_to_hub:
+            return None
+        if not self.hub_model_id:
+            raise BadInputError("--push_to_hub: name the model on the Hub with --hub_model_id user/name")
+        return Target(self.hub_model_id, "model", "model", "--hub_model_id", self.private, self.hub_revision)
+
+
+@dataclass
+class DatasetPushArguments(PushArguments):
+    """The flags of a stage whose result is a data set."""
+
+    hub_dataset_id: str | None = field(default=None, metadata={"help": "Hub data set to publish to, as user/name"})
+    license: str = field(
+        default="",
+        metadata={"help": "licence of the data, as the Hub spells it (default: what the source's own card states)"},
+    )
+
+    def target(self, kind: str) -> Target | None:
+        """Where the stage's result goes; None where it is not published.
+
+        Raises:
+            BadInputError: it is to be published and no repository is named.
+        """
+        if not self.push_to_hub:
+            return None
+        if not self.hub_dataset_id:
+            raise BadInputError("--push_to_hub: name the data set on the Hub with --hub_dataset_id user/name")
+        return Target(self.hub_dataset_id, "dataset", kind, "--hub_dataset_id", self.private, self.hub_revision)
