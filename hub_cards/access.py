@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub_cards.errors import BadInputError
-from hub_cards.hub import NO_TOKEN, ask, hub_api
+from hub_cards.hub import LOG_IN, ask, hub_api
 from hub_cards.manifest import read_remote_manifest
 from hub_cards.target import Target
 
@@ -77,7 +77,7 @@ def _check_online() -> None:
     if constants.is_offline_mode():
         raise BadInputError("--push_to_hub: HF_HUB_OFFLINE is set; unset it to publish")
     if get_token() is None:
-        raise BadInputError(f"--push_to_hub: {NO_TOKEN}")
+        raise BadInputError(f"--push_to_hub: publishing needs a token: {LOG_IN}")
 
 
 def _check_names(targets: Sequence[Target]) -> None:

@@ -1,287 +1,122 @@
-"""Dataset and model cards: the data for them comes from step records, the prose stands in Jinja templates."""
+"""The cards of data sets: their data come from step records, their prose stands in Jinja templates."""
 
 from __future__ import annotations
 
-import shutil
+import shlex
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard, ModelCardData
 
-from hub_cards.layout import DEFAULT_CONFIG
-from hub_cards.licences import find_licence
+from hub_cards.card_about import About, Places
+from hub_cards.card_columns import shown_columns
+from hub_cards.card_data import dataset_data, default_config
+from hub_cards.card_parts import literal, plots_of, shared, steps_of_rows, write_card
+from hub_cards.limits import data_limits, score_of
+from hub_cards.lineage import source_of
+from hub_cards.model_card import EXAMPLE_QUESTION, copy_report, write_model_card
 from hub_cards.provenance import StepRecord
-from hub_cards.schema import COLUMNS_BY_NAME
-from hub_cards.stages import find_record
-from hub_cards.tables import (
-    as_markdown,
-    benchmark_table,
-    branch_table,
-    cell_text,
-    judge_line,
-    judge_table,
-    missing_line,
-    questions_text,
-    reason_table,
-    settings_line,
-    span_line,
-    statistics_table,
-    status_table,
-    steps_table,
-    strategy_line,
-    training_line,
-    training_table,
-    usage_line,
-)
+from hub_cards.schema import REFLECTED_VARIANTS, VARIANTS
 
-# What the example of a model's use asks.
-EXAMPLE_QUESTION = "Give three tips for staying healthy."
-EVALUATION = "evaluation"  # folder of the report and the chart, beside a model's card
-REPORT, CHART = "report.md", "chart.svg"
-ADAPTER = "adapter"  # folder of an adapter by itself, beside the weights that it is merged into
-HARNESS = "https://github.com/EleutherAI/lm-evaluation-harness"
-# Of a comparison, what goes into the metadata, and what it is.
-JUDGED = {
-    "win_score": "win score, 0 to 2",
-    "win_rate": "win rate, a tie half a win",
-    "length_controlled_win_rate": "length-controlled win rate",
+__all__ = [
+    "EXAMPLE_QUESTION",
+    "About",
+    "Places",
+    "copy_report",
+    "write_dataset_card",
+    "write_model_card",
+    "write_statistics_card",
+]
+CONFIGS = {
+    "original": "the pairs as they were",
+    "reflect_instruction": "rewritten instruction and its answer",
+    "reflect_response": "the old instruction with a better answer",
+    "reflect_both": "rewritten instruction with a better answer",
+    "decisions": "the ledger: of every row the outcome, its reason, and the scores that it was decided by",
+    "token_losses": "the losses of all target tokens, from which every score can be taken again",
 }
-TEMPLATES = Path(__file__).parent / "templates"
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+DATASET_TAGS = ["reflection-tuning", "instruction-tuning", "data-recycling"]
+STATISTICS_TAGS = ["reflection-tuning", "instruction-tuning", "data-selection", "ifd"]
 
 
 def write_dataset_card(
-    folder: Path,
-    configs: dict[str, Dataset],
-    patterns: dict[str, str],
-    records: list[StepRecord],
-    license: str,
-    title: str,
-    notes: str,
+    folder: Path, configs: dict[str, Dataset], patterns: dict[str, str], records: list[StepRecord], about: About
 ) -> None:
     """Write `README.md` with the metadata by which `load_dataset(folder, config)` finds its files.
 
+    Of a whole run, or of one stage by itself: there are sections for the steps that the records have.
+
     Args:
+        folder: holds the files; the images of `plots/` are shown where they are.
         patterns: for each config the glob pattern of its files, as `write_configs` returns them.
+        records: the lineage, the oldest step first.
     """
-    tags = ["reflection-tuning", "instruction-tuning", "data-recycling"]
-    card = DatasetCard.from_template(
-        _data_of(configs, patterns, license, title, tags),
-        template_path=str(TEMPLATES / "dataset_card.md.jinja"),
-        title=title,
-        notes=notes,
-        **_sizes_and_columns(configs),
-        **_shared(records),
-    )
-    card.save(folder / "README.md")
+    data = dataset_data(folder, configs, patterns, records, about, DATASET_TAGS)
+    rewritten = any("reflect_status" in part.column_names for part in configs.values())
+    content = {**shared(records, about, rewritten), **_of_files(folder, configs, about, "dataset")}
+    content["limits"] = data_limits(steps_of_rows(records, rewritten))
+    write_card(folder, "dataset_card.md.jinja", data, content)
 
 
 def write_statistics_card(
-    folder: Path,
-    configs: dict[str, Dataset],
-    patterns: dict[str, str],
-    records: list[StepRecord],
-    license: str,
-    title: str,
+    folder: Path, configs: dict[str, Dataset], patterns: dict[str, str], records: list[StepRecord], about: About
 ) -> None:
     """Write the `README.md` of the scores by themselves: whose they are, of which rows, and how to select by them.
 
     Args:
-        patterns: for each config the glob pattern of its files, as `write_configs` returns them.
+        folder, patterns: as of `write_dataset_card`.
         records: the lineage up to the step that scored.
     """
-    inputs = _score_of(records).inputs
-    scorer = inputs.get("model") or inputs["embedding_model"]
-    title = f"{title}: scores by {Path(scorer.location).name}"
-    tags = ["reflection-tuning", "instruction-tuning", "data-selection", "ifd"]
-    card = DatasetCard.from_template(
-        _data_of(configs, patterns, license, title, tags),
-        template_path=str(TEMPLATES / "statistics_card.md.jinja"),
-        title=title,
-        **_sizes_and_columns(configs),
-        **_shared(records),
-    )
-    card.save(folder / "README.md")
+    score = score_of(records)
+    scorer = score.inputs.get("model") or score.inputs.get("embedding_model")
+    title = f"{about.title}: scores by {Path(scorer.location).name}" if scorer else f"{about.title}: scores"
+    data = dataset_data(folder, configs, patterns, records, about, STATISTICS_TAGS)
+    data.pretty_name = title
+    rewritten = any(name in REFLECTED_VARIANTS for name in configs)
+    content = {**shared(records, about, rewritten), **_of_files(folder, configs, about, "statistics"), "title": title}
+    content |= {
+        "limits": data_limits(steps_of_rows(records, rewritten)),
+        **_commands(folder, score, configs, records, about),
+    }
+    write_card(folder, "statistics_card.md.jinja", data, content)
 
 
-def _data_of(
-    configs: dict[str, Dataset], patterns: dict[str, str], license: str, title: str, tags: list[str]
-) -> DatasetCardData:
-    rows = max(len(part) for part in configs.values())
-    return DatasetCardData(
-        license=license,
-        pretty_name=title,
-        task_categories=["text-generation"],
-        tags=tags,
-        size_categories=[next((name for limit, name in SIZES if rows < limit), "n>1M")],
-        configs=[
-            {
-                "config_name": name,
-                "data_files": [{"split": "train", "path": patterns[name]}],
-                **({"default": True} if name == DEFAULT_CONFIG else {}),
-            }
-            for name in configs
-        ],
-    )
-
-
-def _sizes_and_columns(configs: dict[str, Dataset]) -> dict[str, Any]:
-    names = dict.fromkeys(column for part in configs.values() for column in part.column_names)
+def _of_files(folder: Path, configs: dict[str, Dataset], about: About, kind: str) -> dict[str, Any]:
+    """What a data set's template says of the files, and how it loads them."""
+    revision = about.places.revision(kind)
     return {
-        "sizes": {name: len(part) for name, part in configs.items()},
-        "columns": [COLUMNS_BY_NAME[name] for name in names if name in COLUMNS_BY_NAME],
+        "sizes": {name: f"{len(part):,}" for name, part in configs.items()},
+        "largest": f"{max(len(part) for part in configs.values()):,}",
+        "meanings": {name: _meaning(name, part, kind) for name, part in configs.items()},
+        "columns": shown_columns(configs),
+        "plots": plots_of(folder),
+        "place": literal(getattr(about.places, kind) or str(folder)),
+        "revision": revision and literal(revision),
+        "default": literal(default_config(list(configs))),
     }
 
 
-def write_model_card(
-    folder: Path,
-    records: list[StepRecord],
-    license: str | None = None,
-    title: str = "Fine-tuned student",
-    notes: str = "",
-    evaluation: StepRecord | None = None,
-    prompt: str | list[dict[str, str]] | None = None,
-) -> None:
-    """Write the trained model's `README.md`; a local base model is not named as if it were on the Hub.
-
-    Args:
-        license: of the data; without it the one that the data's own card states is passed on, if there is one.
-        evaluation: the record of the step that measured this model; its results stand in the text and, as
-            `model-index`, in the metadata. Its report and chart, where they are in `folder`/evaluation, are linked.
-        prompt: `EXAMPLE_QUESTION` in the training's template, for the example of use; for a chat template its messages.
-    """
-    sft = find_record(records, "sft")
-    base, data_source = sft.inputs["model"], records[0].inputs["dataset"]
-    license = license or find_licence(records)
-    results = [] if evaluation is None else evaluation_results(evaluation)
-    data = ModelCardData(
-        license=license,
-        library_name="transformers",
-        pipeline_tag="text-generation",
-        tags=["reflection-tuning", "sft", "trl"],
-        base_model=base.location if base.kind == "hub" else None,
-        datasets=[data_source.location] if data_source.kind == "hub" else None,
-        **({"model_name": title, "eval_results": results} if results else {}),
-    )
-    card = ModelCard.from_template(
-        data,
-        template_path=str(TEMPLATES / "model_card.md.jinja"),
-        title=title,
-        notes=notes,
-        sft=sft,
-        has_adapter=(folder / ADAPTER).is_dir(),
-        licence=", ".join(license) if isinstance(license, list) else license,
-        training_table=as_markdown(training_table(sft)),
-        training_line=training_line(sft),
-        example=_example(sft, prompt),
-        **_measured(evaluation, folder),
-        **_shared(records),
-    )
-    card.save(folder / "README.md")
+def _meaning(name: str, part: Dataset, kind: str) -> str:
+    if kind == "statistics" and name in VARIANTS:
+        return f"scores of {CONFIGS[name]}"
+    if name == "selected":
+        ready = {"prompt", "completion"} <= set(part.column_names)
+        return f"the kept rows{', with `prompt` and `completion` ready for `trl sft`' if ready else ''}"
+    return CONFIGS.get(name, "")
 
 
-def _example(sft: StepRecord, prompt: str | list[dict[str, str]] | None) -> str:
-    """The prompt of the example as Python writes it."""
-    if prompt is None and sft.config["template"] == "chat_template":
-        prompt = [{"role": "user", "content": EXAMPLE_QUESTION}]
-    return repr(prompt or f"<a question in the template {sft.config['template']}>")
-
-
-def _measured(evaluation: StepRecord | None, folder: Path) -> dict[str, Any]:
-    """What the model card's template says of an evaluation."""
-    counts = {} if evaluation is None else evaluation.counts
-    judge, benchmarks, answers = (counts.get(name) for name in ("judge", "benchmarks", "answers"))
-    return {
-        "evaluation": evaluation,
-        "judge_line": judge_line(evaluation) if judge else "",
-        "judge_table": as_markdown(judge_table(judge)) if judge else "",
-        "benchmark_table": as_markdown(benchmark_table(benchmarks)) if benchmarks else "",
-        "answer_table": as_markdown(status_table(evaluation, "answers", "test set")) if answers else "",
-        **{
-            name: (folder / EVALUATION / file).is_file()
-            for name, file in (("has_chart", CHART), ("has_report", REPORT))
-        },
-    }
-
-
-def copy_report(stage: Path, folder: Path) -> None:
-    """Put an evaluation's report and chart, where there are any, into `folder`/evaluation, for the card to show."""
-    for path in (stage / REPORT, stage / CHART):
-        if path.is_file():
-            (folder / EVALUATION).mkdir(exist_ok=True)
-            shutil.copy2(path, folder / EVALUATION)
-
-
-def evaluation_results(evaluation: StepRecord) -> list[EvalResult]:
-    """The numbers of an evaluation as the Hub's `model-index` takes them; what is null has no entry.
-
-    Benchmarks are named by the Hub id of their questions, judge sets by their own names. All values are as in the
-    record: fractions, but for the win score.
-    """
-    found: dict[tuple[Any, ...], EvalResult] = {}
-    for result in evaluation.counts.get("benchmarks") or []:
-        questions = result.get("dataset") or result["task"]
-        shots = "" if result.get("shots") is None else f", {result['shots']}-shot"
-        part = "" if result.get("n_all") in (None, result.get("n")) else f", on {questions_text(result)} questions"
-        name = f"{result['task']}, {result['metric']}{shots}{part}"
-        if result["value"] is not None:  # a task of two suites is measured once
-            found[result["task"], result["metric"], result.get("shots")] = _result(
-                questions,
-                result["metric"],
-                result["value"],
-                name,
-                source_name="lm-evaluation-harness",
-                source_url=HARNESS,
-            )
-    for set_name, comparison in (evaluation.counts.get("judge") or {}).items():
-        baseline, judge = evaluation.inputs["baseline"].location, evaluation.config["judge"]
-        for metric, meaning in JUDGED.items():
-            if comparison.get(metric) is not None:
-                name = f"{meaning}, against {baseline}, judged by {judge}, {comparison['n']} pairs"
-                found[set_name, metric] = _result(set_name, metric, comparison[metric], name)
-    return list(found.values())
-
-
-def _result(questions: str, metric: str, value: float, name: str, **source: str) -> EvalResult:
-    return EvalResult(
-        task_type="text-generation",
-        dataset_type=questions,
-        dataset_name=questions,
-        metric_type=metric,
-        metric_value=round(value, 4),
-        metric_name=cell_text(name),
-        **source,
-    )
-
-
-def _score_of(records: list[StepRecord]) -> StepRecord | None:
-    """The step that took IFD, for embeddings and the like may have been added after it; else the last that scored."""
-    return find_record(records, "score", counted="score_status") or find_record(records, "score")
-
-
-def _shared(records: list[StepRecord]) -> dict[str, Any]:
-    """What both templates say of the steps."""
-    reflect, select = (find_record(records, step) for step in ("reflect", "select"))
-    score = _score_of(records)
-    has_status = score is not None and "score_status" in score.counts
-    steps = select.counts.get("steps", []) if select else []
-    return {
-        "settings": settings_line,
-        "line": cell_text,
-        "is_selective": "selective" in [step["step"] for step in steps],
-        "strategy_line": strategy_line(select) if select else "",
-        "steps_table": as_markdown(steps_table(select)) if len(steps) > 1 else "",
-        "missing_line": missing_line(score) if score else "",
-        "records": records,
-        "reflect": reflect,
-        "score": score,
-        "select": select,
-        "reflect_table": as_markdown(status_table(reflect, "reflect_status", "variant")) if reflect else "",
-        "usage_line": usage_line(reflect) if reflect and reflect.counts.get("usage") else "",
-        "span_line": span_line(score) if has_status else "",
-        "score_table": as_markdown(status_table(score, "score_status", "variant")) if has_status else "",
-        "statistics_table": as_markdown(statistics_table(score)) if score else "",
-        "branch_table": as_markdown(branch_table(select)) if select else "",
-        "reason_table": as_markdown(reason_table(select)) if select else "",
-    }
+def _commands(
+    folder: Path, score: StepRecord, configs: dict[str, Dataset], records: list[StepRecord], about: About
+) -> dict[str, str]:
+    """How to select by the scores, and how to verify them, as a shell takes it."""
+    texts = about.places.dataset or source_of(records).location
+    read = f"--dataset {shlex.quote(texts)} --statistics {shlex.quote(about.places.statistics or str(folder))}"
+    strategy = "selective" if "reflect_response" in configs else "cherry --fraction 0.05"
+    verify = ""
+    if "score_status" in score.counts and "model" in score.inputs:
+        model, config = shlex.quote(score.inputs["model"].location), score.config
+        verify = (
+            f"python recipes/verify_statistics.py {read} \\\n    --model_name_or_path {model} "
+            f"--template {config['template']} --max_length {config['max_length']}"
+        )
+    return {"select_command": f"python recipes/select_rows.py {read} --strategy {strategy}", "verify_command": verify}

@@ -5,45 +5,93 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hub_cards.card_about import Places
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, read_records
+from hub_cards.run_about import licence_to_publish
 from hub_cards.sources import Source
 from hub_cards.stages import find_record
+from hub_cards.target import DatasetPushArguments, Target, tag_of
 
 STEP = "publish"
-VERSION = 3
+VERSION = 4
 EVALUATION = "evaluate"
 PUBLISHED_STAGES = ("score", "select", "sft", EVALUATION)
 OPTIONAL_STAGES = ("sft", EVALUATION)
+DATASET, STATISTICS, MODEL = "dataset", "statistics", "model"
 
 
 @dataclass
-class PublishConfig:
-    """Lay a run out as its Hub repositories will be: a data set, and the model where one was trained."""
+class PublishConfig(DatasetPushArguments):
+    """Lay a run out as its Hub repositories, data set, statistics and model, and with --push_to_hub publish them."""
 
     folder: str = field(
-        metadata={"help": "the run: holds the folders score and select, and sft and evaluate if there are any"}
+        default="", metadata={"help": "the run: holds the folders score and select, and sft and evaluate if there are"}
     )
-    output_dir: str = field(default="runs/publish", metadata={"help": "folder for `dataset/` and `model/`"})
-    license: str = field(default="", metadata={"help": "licence of the data, as the Hub spells it (cc-by-nc-4.0, …)"})
+    output_dir: str = field(
+        default="runs/publish", metadata={"help": "folder for `dataset/`, `statistics/` and `model/`"}
+    )
+    hub_statistics_id: str | None = field(
+        default=None, metadata={"help": "Hub data set for the scores (default: the data set's, with -statistics)"}
+    )
+    hub_model_id: str | None = field(default=None, metadata={"help": "Hub model to publish to, as user/name"})
     title: str = field(default="Recycled instruction data", metadata={"help": "heading of the cards"})
-    notes: str = field(default="", metadata={"help": "a paragraph for both cards: what a reader must know of the data"})
+    notes: str = field(default="", metadata={"help": "a paragraph for the cards: what a reader must know of the data"})
+    language: list[str] = field(
+        default_factory=list, metadata={"help": "languages of the data (en, de, …; default: as the source's card says)"}
+    )
+    dry_run: bool = field(
+        default=False, metadata={"help": "lay out, show files, sizes, cards and visibility, and push nothing"}
+    )
 
     def __post_init__(self) -> None:
-        if not self.license:
-            raise BadInputError(
-                "--license: name the licence of the data, as the Hub spells it (apache-2.0, cc-by-nc-4.0, …)"
-            )
+        if not self.folder:
+            raise BadInputError("--folder: name the run to publish")
+        if not isinstance(self.language, list):
+            raise BadInputError(f"--language {self.language!r}: must be a list")
+        if self.hub_statistics_id and not self.hub_dataset_id:
+            raise BadInputError("--hub_statistics_id: goes with --hub_dataset_id, the data set that the scores are of")
+        if (self.push_to_hub or self.dry_run) and not self.hub_dataset_id and not self.hub_model_id:
+            flag = "--push_to_hub" if self.push_to_hub else "--dry_run"
+            raise BadInputError(f"{flag}: name --hub_dataset_id user/name, --hub_model_id user/name, or both")
 
     def stage_folder(self, stage: str) -> Path:
         """Where the run keeps a stage's result."""
         return Path(self.folder) / stage
 
+    def targets(self) -> dict[str, Target]:
+        """Where each part of the run goes, by what it is; what is not named goes nowhere."""
+        named = {}
+        if self.hub_dataset_id:
+            named[DATASET] = ("--hub_dataset_id", self.hub_dataset_id, "dataset")
+            flag = "--hub_statistics_id" if self.hub_statistics_id else "--hub_dataset_id"
+            named[STATISTICS] = (flag, self.hub_statistics_id or f"{self.hub_dataset_id}-statistics", "dataset")
+        if self.hub_model_id:
+            named[MODEL] = ("--hub_model_id", self.hub_model_id, "model")
+        return {
+            kind: Target(repo_id, repo_type, kind, flag, self.private, self.hub_revision)
+            for kind, (flag, repo_id, repo_type) in named.items()
+        }
+
+    def tag(self, record: StepRecord) -> str | None:
+        """The run's tag in all its repositories; None where none is named."""
+        return self.hub_tag or tag_of(record.fingerprint) if self.targets() else None
+
+    def places(self, record: StepRecord) -> Places:
+        """What a reader types to load each part: its name on the Hub, or else the folder that it is laid out in."""
+        targets, folder = self.targets(), Path(self.output_dir)
+        parts = [DATASET, STATISTICS, *([MODEL] if "sft" in record.inputs else [])]
+        # From `./`, as a reader has to write what could be taken for a name on the Hub.
+        local = folder if folder.is_absolute() else f"./{folder}"
+        named = {kind: targets[kind].repo_id if kind in targets else f"{local}/{kind}" for kind in parts}
+        return Places(**named, tag=self.tag(record))
+
     def planned_record(self) -> StepRecord:
         """What a run with these settings would do.
 
         Raises:
-            BadInputError: a stage's result is missing, or the evaluation is of another model than the run's.
+            BadInputError: a stage's result is missing, the evaluation is of another model than the run's, or there is
+                no licence to pass on.
         """
         inputs = {}
         for name in PUBLISHED_STAGES:
@@ -53,7 +101,16 @@ class PublishConfig:
             elif name not in OPTIONAL_STAGES:
                 raise BadInputError(f"--folder {self.folder}: holds no finished {name}")
         self._check_evaluation(inputs)
-        config = {"license": self.license, "title": self.title, "notes": self.notes}
+        if self.push_to_hub and self.hub_model_id and "sft" not in inputs:
+            raise BadInputError(f"--hub_model_id {self.hub_model_id}: {self.folder} holds no finished sft, so no model")
+        config = {
+            "license": licence_to_publish(self.license, read_records(self.stage_folder("select"))),
+            "title": self.title,
+            "notes": self.notes,
+            "language": self.language or None,
+            "hub": {kind: target.repo_id for kind, target in self.targets().items()},
+            "tag": self.hub_tag,
+        }
         return StepRecord(STEP, VERSION, config, inputs)
 
     def _check_evaluation(self, inputs: dict[str, Source]) -> None:

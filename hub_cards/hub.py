@@ -6,9 +6,11 @@ a refusal behind its cache; so what we ask goes through `ask`.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from hub_cards.errors import BadInputError, StoppedError
@@ -25,6 +27,7 @@ WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each retry
 MAX_WAIT = 300.0  # the Hub counts requests by windows of five minutes, and says how long one has to wait
 PASSING = (408, 429, 500, 502, 503, 504)  # statuses that another try may not meet
 CONFLICTS = (409, 412)  # another writer was first
+LOG_IN = "set HF_TOKEN, or log in with `hf auth login`"
 
 
 def hub_api() -> HfApi:
@@ -32,14 +35,22 @@ def hub_api() -> HfApi:
     from huggingface_hub import HfApi
 
     _install_timeouts()
+    _keep_quiet()
     return HfApi()
+
+
+def _keep_quiet() -> None:
+    """What the client warns of, such as a commit without a change, is no news to us: we say it ourselves."""
+    from huggingface_hub.utils import logging
+
+    if "HF_HUB_VERBOSITY" not in os.environ:
+        logging.set_verbosity_error()
 
 
 @lru_cache(maxsize=1)
 def _install_timeouts() -> None:
-    """`huggingface_hub`'s one client for all its calls has no timeout, and many of its calls say that they want none."""
+    """`huggingface_hub`'s one client for all its calls has no timeout, and many calls say that they want none."""
     from huggingface_hub import set_client_factory
-    from huggingface_hub.utils import httpx
     from huggingface_hub.utils._http import default_client_factory
 
     limits = {"connect": CONNECT_TIMEOUT, "read": ANSWER_TIMEOUT, "write": ANSWER_TIMEOUT}
@@ -88,6 +99,29 @@ def ask(what: str, call: Callable[[], T], where: str, conflicts: bool = False) -
     raise AssertionError("the last try returns or raises")
 
 
+def small_file(repo_id: str, repo_type: str, name: str, commit: str, where: str) -> Path | None:
+    """A small file of a repository at a commit, from the cache where it is there.
+
+    Returns:
+        None where the repository has no such file, and where the process is offline and the cache lacks it.
+
+    Raises:
+        BadInputError: the Hub refuses.
+        StoppedError: the Hub does not answer.
+    """
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        path = ask(
+            f"read {name}",
+            lambda: hub_api().hf_hub_download(repo_id, name, repo_type=repo_type, revision=commit),
+            where,
+        )
+    except EntryNotFoundError:
+        return None
+    return Path(path)
+
+
 def refusal(error: Exception, what: str, where: str) -> Exception:
     """The clear line for what the Hub refuses.
 
@@ -107,31 +141,27 @@ def refusal(error: Exception, what: str, where: str) -> Exception:
     if isinstance(error, HFValidationError):
         return BadInputError(f"{where}: is no name of a repository: {_one_line(error)}")
     if isinstance(error, LocalTokenNotFoundError):
-        return BadInputError(f"{where}: {NO_TOKEN}")
+        return BadInputError(f"{where}: needs a token: {LOG_IN}")
     if response is None or isinstance(response, EntryNotFoundError):
         return error
     status, said = response.response.status_code, _said(response)
     if isinstance(response, GatedRepoError):
         return BadInputError(f"{where}: is gated: ask for access on its page, with the account of your token ({said})")
     if isinstance(response, RepositoryNotFoundError):
-        return BadInputError(f"{where}: there is no such repository on the Hub, or {_who()} may not see it")
+        return BadInputError(f"{where}: there is no such repository on the Hub, or it is private and {_who()}")
     if isinstance(response, RevisionNotFoundError):
         return BadInputError(f"{where}: the repository has no such revision ({said})")
     if status == 401:
         return BadInputError(f"{where}: the Hub does not accept the token ({said}); {LOG_IN}")
     if status == 403:
-        return BadInputError(f"{where}: {_who()} may not {what} ({said}); use one that may write there")
+        return BadInputError(f"{where}: your token may not {what} ({said})")
     return BadInputError(f"{where}: cannot {what}: the Hub says {status}: {said}")
-
-
-LOG_IN = "set HF_TOKEN, or log in with `hf auth login`"
-NO_TOKEN = f"publishing needs a token: {LOG_IN}"
 
 
 def _who() -> str:
     from huggingface_hub import get_token
 
-    return "your token" if get_token() else "nobody without a token"
+    return "your token may not see it" if get_token() else f"there is no token: {LOG_IN}"
 
 
 def _errors() -> tuple[type[Exception], ...]:

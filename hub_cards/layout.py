@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,15 @@ from hub_cards.schema import (
     PROMPT_EMBEDDING_COLUMNS,
     SCORE_COLUMNS,
     SELECTIT_COLUMNS,
+    TOKEN_LOSS_COLUMNS,
     VARIANTS,
 )
 from hub_cards.sources import hash_file
 
 MAX_SHARD_BYTES = 500 * 2**20
 DEFAULT_CONFIG = "selected"
+TOKEN_LOSS_CONFIG = "token_losses"
+TOKEN_LOSSES = tuple(column.name for column in TOKEN_LOSS_COLUMNS)
 DIGEST_DIGITS = 16
 # Numbers and states a row, and nothing as long as a text.
 STATISTICS = tuple(
@@ -45,15 +48,10 @@ def published_configs(
     that was kept.
 
     Raises:
-        BadInputError: a scored row has no decision, so score and select are not of one run; or no row was kept, and
-            `load_dataset` cannot read a default config without rows.
+        BadInputError: a scored row has no decision, so score and select are not of one run; or no row was kept.
     """
     decisions = {row["row_id"]: row for row in selection["decisions"]}
-    chosen = selection["selected"]
-    if len(chosen) == 0:
-        raise BadInputError("the selection kept no row, so there is nothing to publish: see its select_reason")
-    prompts = add_prompts({name: chosen[name][:] for name in ("instruction", "input", "output")})
-    configs = {DEFAULT_CONFIG: _with_columns(chosen, {name: prompts[name] for name in ("prompt", "completion")})}
+    configs = {DEFAULT_CONFIG: with_prompts(selection["selected"], add_prompts)}
     for name in (name for name in VARIANTS if name in scored):
         rows = scored[name]
         missing = [identity for identity in rows["row_id"][:] if identity not in decisions]
@@ -71,15 +69,35 @@ def published_configs(
     return configs
 
 
+def with_prompts(chosen: Dataset, add_prompts: Callable[[Batch], Batch]) -> Dataset:
+    """The kept rows with `prompt` and `completion` beside them, as `trl sft` takes them.
+
+    Raises:
+        BadInputError: no row was kept, and `load_dataset` cannot read a default config without rows.
+    """
+    if len(chosen) == 0:
+        raise BadInputError("the selection kept no row, so there is nothing to publish: see its select_reason")
+    prompts = add_prompts({name: chosen[name][:] for name in ("instruction", "input", "output")})
+    return _with_columns(chosen, {name: prompts[name] for name in ("prompt", "completion")})
+
+
 def statistics_configs(scored: DatasetDict) -> dict[str, Dataset]:
-    """The scores of every variant by themselves: `row_id` and the score columns, without text and without lists."""
-    return {
-        name: scored[name].select_columns(
-            ["row_id", *(column for column in STATISTICS if column in scored[name].column_names)]
-        )
-        for name in VARIANTS
-        if name in scored
-    }
+    """The scores of every variant by themselves: `row_id` and the score columns, without text and without lists.
+
+    Where the losses of the tokens were kept they are a config of their own, the variants one after the other: they
+    are a hundred times the numbers, and nobody who selects rows has to fetch them.
+    """
+    variants = [name for name in VARIANTS if name in scored]
+    configs = {name: _columns_of(scored[name], ["row_id", *STATISTICS]) for name in variants}
+    with_losses = [name for name in variants if TOKEN_LOSSES[0] in scored[name].column_names]
+    if with_losses:
+        losses = [_columns_of(scored[name], ["row_id", "variant", *TOKEN_LOSSES]) for name in with_losses]
+        configs[TOKEN_LOSS_CONFIG] = concatenate_datasets(losses)
+    return configs
+
+
+def _columns_of(rows: Dataset, wanted: Sequence[str]) -> Dataset:
+    return rows.select_columns([name for name in wanted if name in rows.column_names])
 
 
 def _with_columns(rows: Dataset, columns: dict[str, list[Any]]) -> Dataset:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub_cards.errors import BadInputError
-from hub_cards.hub import ask, hub_api
+from hub_cards.hub import small_file
 from hub_cards.sources import hash_file
 from hub_cards.target import Target
 
@@ -79,13 +79,4 @@ def read_remote_manifest(target: Target, commit: str) -> Manifest | None:
 
 def fetch(target: Target, name: str, commit: str) -> Path | None:
     """A small file of a repository at a commit; None where it has no such file."""
-    from huggingface_hub.errors import RemoteEntryNotFoundError
-
-    def download() -> Path | None:
-        try:
-            found = hub_api().hf_hub_download(target.repo_id, name, repo_type=target.repo_type, revision=commit)
-        except RemoteEntryNotFoundError:
-            return None
-        return Path(found)
-
-    return ask(f"read {name}", download, target.where)
+    return small_file(target.repo_id, target.repo_type, name, commit, target.where)

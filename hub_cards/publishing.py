@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +19,6 @@ from hub_cards.read_back import read_back
 from hub_cards.target import Target
 
 STEP = "publish"
-RECEIPTS = "hub.json"
 COLLECTION_TITLE_LENGTH = 59  # the Hub takes no longer one
 
 
@@ -66,6 +66,8 @@ def publish(repositories: Sequence[Repository], collection: str | None = None) -
         BadInputError: the Hub refuses, or a repository is not what it should be.
         StoppedError: the Hub does not answer, or what was read back differs.
     """
+    for one in repositories:
+        check_laid_out(one.folder)
     states = check_access([one.target for one in repositories])
     pushed = []
     for one in repositories:
@@ -143,9 +145,10 @@ def _collect(targets: Sequence[Target], title: str) -> str:
 
 
 def write_receipts(folder: Path, receipts: Sequence[Receipt]) -> None:
-    """Keep what was published where, beside the result."""
+    """Keep what was published where beside the result, as `<name>.hub.json`: a file within would be part of it."""
     content = [asdict(receipt) for receipt in receipts]
-    (folder / RECEIPTS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    path = folder.with_name(f"{folder.name}.hub.json")
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def show_plan(repositories: Sequence[Repository], states: Sequence[State] | None) -> str:
@@ -185,8 +188,6 @@ def check_laid_out(folder: Path) -> None:
 
 def _check_no_secret(folder: Path) -> None:
     """The keys of this run are in no text that it publishes, by whatever way they got there."""
-    import os
-
     from huggingface_hub import get_token
 
     secrets = {get_token(), *(os.environ.get(name) for name in ("OPENAI_API_KEY", "WANDB_API_KEY"))}

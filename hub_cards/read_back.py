@@ -80,7 +80,7 @@ def compare(repository: dict[str, Any]) -> str:
     folder = Path(repository["folder"])
     compare_files(repository, folder)
     if not repository["whole"]:
-        return f"{len(read_local_manifest(folder).files)} files"
+        return counted(len(read_local_manifest(folder).files), "file")
     return (compare_dataset if repository["repo_type"] == "dataset" else compare_model)(repository, folder)
 
 
@@ -134,7 +134,12 @@ def compare_dataset(repository: dict[str, Any], folder: Path) -> str:
         if sample != list(here.take(SAMPLE_ROWS)):
             raise DifferentError(f"{where}: its first {SAMPLE_ROWS} rows are not those that were pushed")
         total += rows
-    return f"{len(configs)} configs, {total:,} rows"
+    return f"{counted(len(configs), 'config')}, {counted(total, 'row')}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things in words: `1 file`, `1,200 rows`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _features(dataset: Any) -> Any:

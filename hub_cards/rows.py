@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from json.encoder import encode_basestring
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -18,19 +18,20 @@ from datasets import Dataset, DatasetDict
 from hub_cards.arrow import mapped
 from hub_cards.errors import BadInputError
 from hub_cards.formats import FieldError, Format, Pair, detect_format
-from hub_cards.parts import ALIASES, find_parts, parquet_schema, part_name, read_batches, read_parquet
+from hub_cards.hub_rows import find_split, split_records
+from hub_cards.parts import (
+    ALIASES,
+    AnyFile,
+    PartFiles,
+    choose_parts,
+    find_part_files,
+    parquet_schema,
+    read_batches,
+    read_table,
+)
 from hub_cards.provenance import fingerprint_of
 from hub_cards.schema import ROW_COLUMNS, VARIANTS, features
-from hub_cards.sources import (
-    FILE_TYPES,
-    Source,
-    data_files,
-    download,
-    find_source,
-    is_saved_folder,
-    list_files,
-    read_file_records,
-)
+from hub_cards.sources import Source, find_source, hub_folder, read_file_records
 from hub_cards.storage import load_folder
 from hub_cards.texts import TEXTS, Texts, texts_of_batch, texts_of_records
 from hub_cards.where import rows_that_pass
@@ -54,14 +55,25 @@ class DataArguments:
     dataset_split: str = field(default="train", metadata={"help": "Hub split"})
     dataset_revision: str | None = field(default=None, metadata={"help": "Hub revision; resolved to a commit"})
     limit: int | None = field(default=None, metadata={"help": "take only the first N rows"})
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "read rows of a Hub id in place, as far as needed; keeps no copy of its files"},
+    )
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise BadInputError(f"--limit {self.limit}: must be at least 1")
 
     def source(self) -> Source:
-        """The resolved source; raises `BadInputError` where there is none."""
-        return find_source(self.dataset, self.dataset_revision)
+        """The resolved source; raises `BadInputError` where there is none.
+
+        From then on it is that commit, also of a copy of these arguments: a branch may move while a stage runs.
+        """
+        source = find_source(self.dataset, self.dataset_revision)
+        if self.streaming and source.kind != "hub":
+            raise BadInputError(f"--streaming: is for data on the Hub; --dataset {self.dataset} is a {source.kind}")
+        self.dataset_revision = source.revision or self.dataset_revision
+        return source
 
     def view(self) -> dict[str, Any]:
         """What part of the source is taken, for the step's record."""
@@ -124,19 +136,23 @@ def load_rows(arguments: DataArguments, where: Sequence[str] = ()) -> LoadedRows
 
 
 def _load(arguments: DataArguments, source: Source, where: Sequence[str] = ()) -> LoadedRows:
-    folder = _parts_folder(source)
-    if source.kind == "folder" or folder:
-        saved = _load_parts(folder, arguments, source, one=True) if folder else load_folder(Path(arguments.dataset))
-        dataset = _pick(saved, arguments, next(iter(saved)) if folder else None)
+    parts = find_part_files(source, arguments.streaming)
+    if source.kind == "folder" or parts:
+        # What passes is known of all rows only.
+        asked = replace(arguments, limit=None) if where else arguments
+        saved = _load_parts(parts, asked, source, one=True) if parts else load_folder(Path(arguments.dataset))
+        dataset = _pick(saved, arguments, next(iter(saved)) if parts else None)
         if where:
             dataset = dataset.select(rows_that_pass(where, _columns_of(dataset, arguments), len(dataset)))
         return LoadedRows(_head(dataset, arguments.limit), {})
-    from_hub = None if source.kind == "file" else _hub_rows(arguments, source)
+    limit = None if where else arguments.limit
+    if source.kind == "file":
+        chunks = _file_chunks([Path(arguments.dataset)], limit)
+    else:
+        chunks = _hub_chunks(arguments, source, limit)
     if not where:
-        path = Path(arguments.dataset)
-        chunks = _file_chunks([path], arguments.limit) if from_hub is None else _hub_chunks(from_hub, arguments.limit)
         return _read_rows(_Reader(arguments.dataset, None), chunks)
-    records = list(read_file_records(Path(arguments.dataset)) if from_hub is None else from_hub)
+    records = [record for chunk in chunks for record in (chunk if isinstance(chunk, list) else chunk.to_pylist())]
     positions = rows_that_pass(where, _fields_of(records, arguments), len(records))
     return parse_records([records[position] for position in positions], arguments.dataset, arguments.limit, positions)
 
@@ -176,13 +192,13 @@ def load_variants(arguments: DataArguments) -> DatasetDict:
         BadInputError: as `load_rows`; or the variants of one data set have different numbers of rows.
     """
     source = arguments.source()
-    folder = _parts_folder(source)
-    if source.kind != "folder" and not folder:
+    parts = find_part_files(source, arguments.streaming)
+    if source.kind != "folder" and not parts:
         return DatasetDict(original=_load(arguments, source).dataset)
-    saved = _load_parts(folder, arguments, source) if folder else load_folder(Path(arguments.dataset))
-    wanted = ALIASES.get(arguments.dataset_config, arguments.dataset_config)
-    names = [wanted] if wanted else [name for name in VARIANTS if name in saved]
-    if not names or wanted == "selected":
+    saved = _load_parts(parts, arguments, source) if parts else load_folder(Path(arguments.dataset))
+    wanted = None if parts else ALIASES.get(arguments.dataset_config, arguments.dataset_config)
+    names = list(saved) if parts else [wanted] if wanted else [name for name in VARIANTS if name in saved]
+    if not names or names == ["selected"]:
         hint = "; name all steps in one --strategy, on what this was selected from" if "selected" in saved else ""
         raise BadInputError(
             f"--dataset {arguments.dataset}: holds {', '.join(saved)} and none of {', '.join(VARIANTS)}{hint}"
@@ -195,58 +211,39 @@ def first_rows(variants: DatasetDict, limit: int | None) -> DatasetDict:
     return DatasetDict({name: _head(rows, limit) for name, rows in variants.items()})
 
 
-def _parts_folder(source: Source) -> Path | None:
-    """The folder of data files that a source is, or can be downloaded as; of the Hub only where variants are parts."""
-    if source.kind == "folder":
-        return None if is_saved_folder(Path(source.location)) else Path(source.location)
-    if source.kind == "hub":
-        files = [PurePosixPath(name) for name in list_files(source)]
-        if any(path.suffix in FILE_TYPES and part_name(path) in VARIANTS for path in files):
-            return download(source)
-    return None
-
-
-def _load_parts(folder: Path, arguments: DataArguments, source: Source, one: bool = False) -> DatasetDict:
-    """The parts of a folder of data files that are asked for; where none is named as a variant, as `original`.
+def _load_parts(files: PartFiles, arguments: DataArguments, source: Source, one: bool = False) -> DatasetDict:
+    """The parts that are asked for, of which no others are fetched; where none is named as a variant, as `original`.
 
     Args:
         one: only the part that stands for the whole, `selected` or else `original`.
     """
-    parts = find_parts(folder, data_files(folder))
-    wanted = ALIASES.get(arguments.dataset_config, arguments.dataset_config)
-    if not wanted and arguments.dataset_split in parts and not parts.keys() & set(VARIANTS):
-        wanted, parts = "original", {"original": parts[arguments.dataset_split]}
-    elif not wanted and len(parts) == 1:
-        parts = {name if name in VARIANTS else "original": paths for name, paths in parts.items()}
-    if one and not wanted:
-        wanted = next((name for name in ("selected", "original") if name in parts), None)
-    names = [wanted] if wanted else [name for name in VARIANTS if name in parts]
-    if not names or names[0] not in parts:
-        raise BadInputError(
-            f"--dataset {arguments.dataset}: holds the parts {', '.join(parts)}; choose one with --dataset_config"
-        )
+    where = f"--dataset {arguments.dataset}"
+    parts, names = choose_parts(files.paths, arguments.dataset_config, arguments.dataset_split, one, where)
     key = [source.fingerprint, arguments.limit]
     loaded = DatasetDict()
     original = None
-    if "original" in parts and (names[0] == "original" or not _has_row_ids(parts[names[0]])):
-        original = _read_part(parts["original"], "original", arguments.limit, key)
+    chosen = {name: files.get(parts[name]) for name in names}
+    if "original" in parts and (names[0] == "original" or not _has_row_ids(chosen[names[0]])):
+        paths = chosen.get("original") or files.get(parts["original"])
+        original = _read_part(paths, "original", arguments, key)
     for name in names:
-        loaded[name] = original if name == "original" else _read_part(parts[name], name, arguments.limit, key, original)
+        is_first = name == "original"
+        loaded[name] = original if is_first else _read_part(chosen[name], name, arguments, key, original)
     return loaded
 
 
-def _has_row_ids(paths: Sequence[Path]) -> bool:
+def _has_row_ids(paths: Sequence[AnyFile]) -> bool:
     return paths[0].suffix == ".parquet" and {"row_id", *TEXTS} <= set(parquet_schema(paths[0]).names)
 
 
 def _read_part(
-    paths: Sequence[Path], name: str, limit: int | None, key: list[Any], original: Dataset | None = None
+    paths: Sequence[AnyFile], name: str, arguments: DataArguments, key: list[Any], original: Dataset | None = None
 ) -> Dataset:
     """The rows of one part; the ids are its own, else by position those of `original`, else content hashes."""
-    fingerprint = fingerprint_of([*key, name])
+    limit, fingerprint = arguments.limit, fingerprint_of([*key, name])
     if _has_row_ids(paths):
-        return _head(Dataset(read_parquet(paths), fingerprint=fingerprint), limit)
-    where = f"{paths[0].parent} ({name})"
+        return Dataset(read_table(paths, limit), fingerprint=fingerprint)
+    where = f"{arguments.dataset} ({name})"
     variant = name if name in VARIANTS else "original"
     ids = None if original is None else original["row_id"][:]
     reader = _Reader(where, None, variant, ids)
@@ -280,15 +277,19 @@ def _chunks(records: Iterable[dict[str, Any]], limit: int | None) -> Iterator[li
         yield chunk
 
 
-def _file_chunks(paths: Sequence[Path], limit: int | None) -> Iterable[Chunk]:
+def _file_chunks(paths: Sequence[AnyFile], limit: int | None) -> Iterable[Chunk]:
     if all(path.suffix == ".parquet" for path in paths):
         return read_batches(paths, limit)
     return _chunks(chain.from_iterable(read_file_records(path) for path in paths), limit)
 
 
-def _hub_chunks(rows: Dataset, limit: int | None) -> Iterator[Chunk]:
-    for table in _head(rows, limit).with_format("arrow").iter(CHUNK_ROWS):
-        yield from table.to_batches()
+def _hub_chunks(arguments: DataArguments, source: Source, limit: int | None) -> Iterable[Chunk]:
+    """The records of a Hub data set of one part, whatever its files are."""
+    hub = hub_folder(source)
+    split = find_split(hub, arguments.dataset_config, arguments.dataset_split)
+    if split.is_plain:
+        return _file_chunks((hub.in_place if arguments.streaming else hub.fetch)(split.paths), limit)
+    return _chunks(split_records(hub, split, arguments.streaming), limit)
 
 
 def _read_rows(reader: _Reader, chunks: Iterable[Chunk], fingerprint: str | None = None) -> LoadedRows:
@@ -384,15 +385,3 @@ def _pick(saved: DatasetDict, arguments: DataArguments, name: str | None = None)
 
 def _head(dataset: Dataset, limit: int | None) -> Dataset:
     return dataset if limit is None else dataset.select(range(min(limit, len(dataset))))
-
-
-def _hub_rows(arguments: DataArguments, source: Source) -> Dataset:
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetNotFoundError
-
-    try:
-        return load_dataset(
-            arguments.dataset, arguments.dataset_config, split=arguments.dataset_split, revision=source.revision
-        )
-    except (DatasetNotFoundError, ValueError) as error:  # ValueError: unknown config or split, names the known ones
-        raise BadInputError(f"--dataset {arguments.dataset}: {str(error).splitlines()[0]}") from error

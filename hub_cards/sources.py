@@ -8,15 +8,20 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from hub_cards.errors import BadInputError
+from hub_cards.remote import FIRST_BLOCK, HubFolder, RemoteFile, parquet_source, resolve_commit
 
 FILE_TYPES = (".json", ".jsonl", ".parquet")
 LARGE_FILE = 2**20
 # Files that speak of a data set; they hold no rows of it.
-DESCRIPTIONS = ("provenance.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+DESCRIPTIONS = (
+    *("provenance.json", "published_files.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"),
+    "state.json",
+)
 
 
 @dataclass(frozen=True)
@@ -64,16 +69,15 @@ def looks_like_hub_id(location: str) -> bool:
     return location.count("/") == 1 and not location.startswith((".", "/", "~")) and not location.endswith(FILE_TYPES)
 
 
+def is_data(path: PurePath) -> bool:
+    """Whether a path within a data set is a data file: not hidden, and none that describes a data set."""
+    hidden = any(part.startswith(".") for part in path.parts)
+    return path.suffix in FILE_TYPES and path.name not in DESCRIPTIONS and not hidden
+
+
 def data_files(folder: Path) -> list[Path]:
-    """The data files anywhere below `folder`, sorted; hidden ones and what describes a data set do not count."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix in FILE_TYPES
-        and path.name not in DESCRIPTIONS
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    """The data files anywhere below `folder`, sorted."""
+    return sorted(path for path in folder.rglob("*") if is_data(path.relative_to(folder)) and path.is_file())
 
 
 def find_source(location: str, revision: str | None = None, flag: str = "--dataset") -> Source:
@@ -125,32 +129,6 @@ def find_model(location: str, revision: str | None = None, flag: str = "--model_
     return Source("hub", location, f"{location}@{commit}", commit)
 
 
-def resolve_commit(repo_id: str, revision: str | None, repo_type: str, flag: str) -> str:
-    """The commit that `revision` (default: main) names on the Hub now, or in the local cache when offline.
-
-    Args:
-        flag: where the user named it, for the messages.
-
-    Raises:
-        BadInputError: no such repository or revision, no access, or the Hub is out of reach and nothing is cached.
-    """
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-    from huggingface_hub.utils import httpx
-
-    try:
-        return HfApi().repo_info(repo_id, revision=revision, repo_type=repo_type, timeout=30).sha
-    except (HfHubHTTPError, HFValidationError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise BadInputError(f"{flag} {repo_id}: no such local path, and the Hub says: {reason}") from error
-    except (OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
-        probe = "README.md" if repo_type == "dataset" else "config.json"
-        cached = try_to_load_from_cache(repo_id, probe, revision=revision, repo_type=repo_type)
-        if isinstance(cached, str):
-            return Path(cached).parent.name
-        raise BadInputError(f"{flag} {repo_id}: no such local path, and the Hub is out of reach ({error})") from error
-
-
 def is_saved_folder(folder: Path) -> bool:
     """Whether a stage saved this folder, and not another program the files that it holds, nor `publish`."""
     from hub_cards.provenance import read_records
@@ -174,46 +152,32 @@ def _folder_fingerprint(folder: Path, flag: str) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def hub_folder(source: Source, flag: str = "--dataset") -> HubFolder:
+    """The files of a Hub source."""
+    return HubFolder(source.location, source.revision, flag)
+
+
+def hub_data_files(folder: HubFolder) -> list[PurePosixPath]:
+    """The data files of a Hub data set, sorted; raises as `HubFolder.sizes`."""
+    return [path for path in map(PurePosixPath, sorted(folder.sizes())) if is_data(path)]
+
+
 def download(source: Source, flag: str = "--dataset") -> Path:
-    """The data files of a Hub source as a folder, from the cache where they are there already.
+    """All data files of a Hub source and its card as a folder, from the cache where they are there already.
 
     Raises:
-        BadInputError: the Hub cannot be reached, or says no.
+        BadInputError: the Hub says no, it holds no data files, or offline and it is not cached.
+        StoppedError: the Hub is out of reach.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import httpx
-
-    patterns = [*(f"*{suffix}" for suffix in FILE_TYPES), "README.md"]
-    try:
-        folder = snapshot_download(
-            source.location, repo_type="dataset", revision=source.revision, allow_patterns=patterns
-        )
-    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise BadInputError(f"{flag} {source.location}: cannot be downloaded ({reason})") from error
-    return Path(folder)
+    folder = hub_folder(source, flag)
+    files = hub_data_files(folder)
+    if not files:
+        raise BadInputError(f"{flag} {source.location}: the repository holds no {', '.join(FILE_TYPES)} files")
+    folder.fetch([*files, *(PurePosixPath(name) for name in folder.sizes() if name == "README.md")])
+    return folder.snapshot
 
 
-def list_files(source: Source) -> list[str]:
-    """The paths of a Hub source's files; where the Hub is out of reach, of those in the cache."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
-    from huggingface_hub.utils import httpx
-
-    try:
-        return HfApi().list_repo_files(source.location, revision=source.revision, repo_type="dataset")
-    except (OfflineModeIsEnabled, httpx.HTTPError, OSError):
-        try:
-            folder = Path(
-                snapshot_download(source.location, repo_type="dataset", revision=source.revision, local_files_only=True)
-            )
-        except LocalEntryNotFoundError:  # `datasets` may have a cache of its own
-            return []
-        return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-
-
-def read_file_records(path: Path) -> Iterator[dict[str, Any]]:
+def read_file_records(path: Path | RemoteFile) -> Iterator[dict[str, Any]]:
     """The records of a .json (array, or one record a line), .jsonl or .parquet file, in order.
 
     Raises:
@@ -222,28 +186,55 @@ def read_file_records(path: Path) -> Iterator[dict[str, Any]]:
     if path.suffix == ".parquet":
         yield from _read_parquet(path)
         return
-    if path.suffix == ".json" and path.read_bytes().removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"[":
-        yield from _check_objects(path, _parse_array(path), "row")
+    if path.suffix == ".json" and _is_array(path):
+        parse = _parse_array_piecewise if isinstance(path, RemoteFile) else _parse_array
+        yield from _check_objects(path, parse(path), "row")
     else:
         yield from _check_objects(path, _parse_lines(path), "line")
 
 
-def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
+def _read_parquet(path: Path | RemoteFile) -> Iterator[dict[str, Any]]:
     import pyarrow
     import pyarrow.parquet
 
     try:
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+        for batch in pyarrow.parquet.ParquetFile(parquet_source(path)).iter_batches():
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # OSError: a damaged page, found on reading
         raise BadInputError(f"{path} cannot be read as parquet ({' '.join(str(error).split())})") from error
 
 
-def _parse_array(path: Path) -> Iterator[tuple[int, Any]]:
+def _is_array(path: Path | RemoteFile) -> bool:
+    with path.open("rb") as file:
+        start = b""
+        while not start and (block := file.read(64)):
+            start = block.removeprefix(codecs.BOM_UTF8).lstrip()
+    return start[:1] == b"["
+
+
+def _parse_array(path: Path | RemoteFile) -> Iterator[tuple[int, Any]]:
     return enumerate(_parse_json(path, _decode(path, path.read_bytes())))
 
 
-def _parse_lines(path: Path) -> Iterator[tuple[int, Any]]:
+def _parse_array_piecewise(path: RemoteFile) -> Iterator[tuple[int, Any]]:
+    """An array from its start on, as far as its records are wanted; what is odd about it is left to `_parse_array`."""
+    decode, parse = codecs.getincrementaldecoder("utf-8-sig")("replace").decode, json.JSONDecoder().raw_decode
+    text, before, number = "", "[", 0
+    with path.open("rb") as file:
+        while block := file.read(FIRST_BLOCK):
+            text += decode(block)
+            while (rest := text.lstrip()).startswith(before):
+                try:
+                    record, end = parse(start := rest[1:].lstrip())
+                except (ValueError, RecursionError):  # not all of it has come, or it is no JSON
+                    break
+                yield number, record
+                text, before, number = start[end:], ",", number + 1
+    if text.strip() != "]":
+        yield from islice(_parse_array(path), number, None)
+
+
+def _parse_lines(path: Path | RemoteFile) -> Iterator[tuple[int, Any]]:
     """A line at a time, so that a file may be larger than the memory."""
     offset = 0
     # In bytes a line ends at \n alone; as text it may also end at U+2028 and the like, which JSON strings may hold.
@@ -255,7 +246,7 @@ def _parse_lines(path: Path) -> Iterator[tuple[int, Any]]:
                 yield number, _parse_json(path, text, number)
 
 
-def _decode(path: Path, content: bytes, offset: int = 0) -> str:
+def _decode(path: Path | RemoteFile, content: bytes, offset: int = 0) -> str:
     try:
         return (content if offset else content.removeprefix(codecs.BOM_UTF8)).decode()
     except UnicodeDecodeError as error:
@@ -263,7 +254,7 @@ def _decode(path: Path, content: bytes, offset: int = 0) -> str:
         raise BadInputError(f"{path} is not UTF-8 text ({error.reason} at byte {at})") from error
 
 
-def _parse_json(path: Path, text: str, first_line: int = 1) -> Any:
+def _parse_json(path: Path | RemoteFile, text: str, first_line: int = 1) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -273,7 +264,7 @@ def _parse_json(path: Path, text: str, first_line: int = 1) -> Any:
         raise BadInputError(f"{path} is not JSON that can be read: {error} (from line {first_line})") from error
 
 
-def _check_objects(path: Path, records: Iterator[tuple[int, Any]], unit: str) -> Iterator[dict[str, Any]]:
+def _check_objects(path: Path | RemoteFile, records: Iterator[tuple[int, Any]], unit: str) -> Iterator[dict[str, Any]]:
     for number, record in records:
         if not isinstance(record, dict):
             raise BadInputError(

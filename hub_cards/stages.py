@@ -3,22 +3,52 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets import DatasetDict
 
 from hub_cards.cli import is_main_process, say
-from hub_cards.provenance import StepRecord, digest_of, fingerprint_of, read_records
+from hub_cards.hub import small_file
+from hub_cards.provenance import PROVENANCE_FILE, StepRecord, digest_of, fingerprint_of, read_records
+from hub_cards.sources import Source
 from hub_cards.storage import check_output_dir, is_up_to_date, locked, save_result
+
+if TYPE_CHECKING:
+    from hub_cards.stage_push import StagePush
 
 
 def lineage(*folders: str) -> list[StepRecord]:
     """The records of the steps that made these folders, each once; none for what is not ours."""
-    records = (record for folder in folders if folder for record in read_records(Path(folder)))
+    return _each_once(record for folder in folders for record in read_records(Path(folder)))
+
+
+def lineage_of(record: StepRecord, *roles: str) -> list[StepRecord]:
+    """The records of the steps that made these inputs of a step, each once; none for what is not ours.
+
+    Args:
+        roles: in this order; an input that the step does not have is passed over.
+
+    Raises:
+        StoppedError: the Hub does not answer.
+    """
+    sources = {role: record.inputs[role] for role in roles if role in record.inputs}
+    return _each_once(made for role, source in sources.items() for made in records_of(source, role))
+
+
+def _each_once(records: Iterable[StepRecord]) -> list[StepRecord]:
     return list({record.fingerprint: record for record in records}.values())
+
+
+def records_of(source: Source, role: str) -> list[StepRecord]:
+    """The records of the steps that made an input, here or published; none for what is not ours."""
+    if source.kind != "hub":
+        return read_records(Path(source.location))
+    repo_type = "model" if role == "model" else "dataset"
+    path = small_file(source.location, repo_type, PROVENANCE_FILE, source.revision, f"--{role} {source.location}")
+    return [] if path is None else read_records(path.parent)
 
 
 def find_record(records: list[StepRecord], step: str, counted: str | None = None) -> StepRecord | None:
@@ -54,6 +84,7 @@ def run_stage(
     earlier: list[StepRecord],
     compute: Callable[[], tuple[DatasetDict, dict[str, Any]]],
     settled: bool = True,
+    push: StagePush | None = None,
 ) -> None:
     """Run a stage whose result is a `DatasetDict`: skip it when up to date, else compute and save it atomically.
 
@@ -62,8 +93,23 @@ def run_stage(
         compute: returns the result and its counts for the record; called by every process of a launcher, and what the
             main one returns is saved. A count named `unfinished` is the rows that another run may still mend.
         settled: whether inputs and configuration settle the result; else the record keeps its digest.
+        push: how the result is published once it is there, by the main process; checked before anything is done.
     """
     folder = Path(output_dir)
+    if push and is_main_process():
+        push.check(record, earlier)
+    _compute_and_save(folder, record, earlier, compute, settled)
+    if push and is_main_process():
+        push.push(folder)
+
+
+def _compute_and_save(
+    folder: Path,
+    record: StepRecord,
+    earlier: list[StepRecord],
+    compute: Callable[[], tuple[DatasetDict, dict[str, Any]]],
+    settled: bool,
+) -> None:
     with stage(folder, record) as needed:
         if not needed:
             return

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hub_cards.card_text import code, one_line, without_html
 from hub_cards.provenance import StepRecord
 from hub_cards.schema import VARIANTS
 
@@ -98,7 +99,7 @@ def usage_line(reflect: StepRecord) -> str:
     """What the oracle's answers took, in one sentence: completions, tokens and, where a price is known, dollars."""
     usage = reflect.counts["usage"]
     line = (
-        f"Made from {usage['completions']:,} completions of `{reflect.config['oracle_model']}`: "
+        f"Made from {usage['completions']:,} completions of {code(reflect.config['oracle_model'])}: "
         f"{usage['prompt_tokens']:,} tokens in, {usage['completion_tokens']:,} tokens out"
     )
     if usage["without_usage"]:
@@ -144,9 +145,11 @@ def settings_line(record: StepRecord) -> str:
     settings = {key: value for key, value in record.config.items() if value is not None}
     if record.step == "select":
         settings["strategy"] = strategy_line(record)
-    return ", ".join(
-        f"{key} `{', '.join(value) if isinstance(value, list) else value}`" for key, value in settings.items()
-    )
+    return ", ".join(f"{key} {code(_setting_text(value))}" for key, value in settings.items())
+
+
+def _setting_text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else _option(value)
 
 
 def steps_table(select: StepRecord) -> Table:
@@ -168,7 +171,7 @@ def missing_line(score: StepRecord) -> str:
     """How many rows have no number in a column that has no status of its own; empty where all have one."""
     rows = sum(statistics["rows"] for statistics in score.counts["statistics"].values())
     parts = [
-        f"`{column}` is null in {missing:,}"
+        f"{code(column)} is null in {missing:,}"
         for column, by_variant in score.counts.get("missing", {}).items()
         if (missing := sum(by_variant.values()))
     ]
@@ -188,7 +191,7 @@ TRAINING = {
 
 def training_table(sft: StepRecord) -> Table:
     """Header and one line a setting and a count of a training; what is null was not set, or could not be told."""
-    lines = [[f"`{key}`", _value_text(value)] for key, value in sft.config.items() if value is not None]
+    lines = [[code(key), _value_text(value)] for key, value in sft.config.items() if value is not None]
     order = {**TRAINING, **sft.counts}
     counts = [[TRAINING.get(key, key.replace("_", " ")), sft.counts.get(key)] for key in order]
     return [
@@ -255,7 +258,7 @@ def percent_text(fraction: float | None) -> str:
 def judge_line(evaluate: StepRecord) -> str:
     """Whom the answers were compared with and by which judge, in one sentence."""
     baseline, judge = evaluate.inputs["baseline"].location, evaluate.config["judge"]
-    return f"Compared with the answers of `{baseline}` by the judge `{judge}`, asked twice, in both orders."
+    return f"Compared with the answers of {code(baseline)} by the judge {code(judge)}, asked twice, in both orders."
 
 
 def benchmark_table(results: Sequence[Mapping[str, Any]]) -> Table:
@@ -304,14 +307,26 @@ def as_text(table: Table) -> str:
     return "\n".join(lines)
 
 
-def as_markdown(table: Table) -> str:
-    """A Markdown table, numbers to the right."""
-    header, *lines = ["| " + " | ".join(cell_text(cell) for cell in line) + " |" for line in table]
-    return "\n".join([header, "|" + " --- |" + " ---: |" * (len(table[0]) - 1), *lines])
+def as_markdown(table: Table, words: bool = False) -> str:
+    """A Markdown table, numbers to the right.
+
+    Args:
+        words: whether the last column holds words; they stand to the left, as the first column does.
+    """
+    header, *lines = ["| " + " | ".join(_markdown_cell(cell) for cell in line) + " |" for line in table]
+    columns = len(table[0]) - 1
+    rule = [" --- |", *[" ---: |"] * (columns - words), *[" --- |"] * words]
+    return "\n".join([header, f"|{''.join(rule)}", *lines])
+
+
+def _markdown_cell(text: str) -> str:
+    """A cell in which nothing opens HTML; in code nothing does, and an escape would be seen."""
+    is_code = len(text) > 1 and text.startswith("`") and text.endswith("`")
+    return cell_text(text if is_code else without_html(text))
 
 
 def cell_text(value: Any) -> str:
     """A value as it may stand in a cell of a Markdown table: one line, no bar that would end the cell."""
-    line = " ".join(str(value).split())
+    line = one_line(value)
     # A backslash before a bar would escape our own backslash instead of the bar.
     return re.sub(r"(\\*)\|", lambda bar: f"{bar[1] * 2}\\|", line)

@@ -11,14 +11,18 @@ from pathlib import Path
 
 from hub_cards.cli import is_main_process, run, say
 from hub_cards.launch import join_processes
+from hub_cards.model_push import ModelPush
 from hub_cards.provenance import fingerprint_of, read_records, write_records
-from hub_cards.stages import find_record, lineage, stage
+from hub_cards.stages import find_record, lineage_of, stage
 from hub_cards.storage import new_folder, work_dir
 from training.evaluation_config import STEP, EvaluateConfig
+from training.formatting import example_prompt
 
 
 def main(config: EvaluateConfig) -> None:
     record, output_dir = config.planned_record(), Path(config.output_dir)
+    push = ModelPush(config.model_target(), config.license, None, example_prompt)
+    push.check_evaluation(record.inputs["model"])
     with stage(output_dir, record) as needed:
         if needed:
             evaluate_model(config, record, output_dir)
@@ -26,6 +30,7 @@ def main(config: EvaluateConfig) -> None:
         from training.evaluation_report import printed
 
         print(f"\n{printed(read_records(output_dir)[-1])}", flush=True)
+    push.push_evaluation(record.inputs["model"], output_dir)
 
 
 def evaluate_model(config, record, output_dir) -> None:
@@ -40,7 +45,7 @@ def evaluate_model(config, record, output_dir) -> None:
         say(STEP, f"judge {config.judge}: has nothing to compare with and is not asked; give --baseline")
     if not config.is_judged and config.baseline is not None:
         say(STEP, f"baseline {config.baseline}: is compared by nobody; name a --judge")
-    earlier = lineage(config.model_name_or_path)
+    earlier = lineage_of(record, "model")
     trained = find_record(earlier, "sft")
     if trained and trained.config["template"] != config.template:
         say(STEP, f"warning: answers with template {config.template}, trained with {trained.config['template']}")

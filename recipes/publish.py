@@ -1,65 +1,65 @@
-"""Publish: lay a run out as its Hub repositories, data set, statistics and model, with cards on how they were made.
+"""Publish: lay a run out as its Hub repositories, data set, statistics and model with their cards; push and read back.
 
 python recipes/publish.py --config recipes/quickstart/publish.yaml --folder runs/quickstart
+python recipes/publish.py --folder runs/mine --hub_dataset_id me/mine --hub_model_id me/mine-7b --push_to_hub
 """
 
 import time
-from functools import partial
 from pathlib import Path
 
-from hub_cards.cards import EXAMPLE_QUESTION, copy_report, write_dataset_card, write_model_card, write_statistics_card
+from hub_cards.access import can_ask, check_access
 from hub_cards.cli import run, say
-from hub_cards.config import EVALUATION, PublishConfig
-from hub_cards.layout import copy_model, published_configs, statistics_configs, write_configs
+from hub_cards.config import DATASET, EVALUATION, MODEL, STATISTICS, STEP, PublishConfig
 from hub_cards.provenance import StepRecord, read_records, write_records
-from hub_cards.stages import find_record, stage
-from hub_cards.storage import load_folder, new_folder
+from hub_cards.publishing import Repository, publish, show_plan, write_receipts
+from hub_cards.run_about import about_run
+from hub_cards.run_layout import lay_out_dataset, lay_out_model, lay_out_statistics
+from hub_cards.stages import stage
+from hub_cards.storage import new_folder
+from scoring.report import draw_set
 from training.formatting import example_prompt, prompt_completion
 
 
 def main(config: PublishConfig) -> None:
-    record = config.planned_record()
+    targets, record = config.targets(), config.planned_record()
+    asks = config.push_to_hub or (config.dry_run and can_ask())
+    states = check_access(list(targets.values()), record.config["license"]) if asks else None
     output_dir = Path(config.output_dir)
     with stage(output_dir, record) as needed:
-        if not needed:
-            return
-        started = time.monotonic()
-        scored, selection = load_folder(config.stage_folder("score")), load_folder(config.stage_folder("select"))
-        lineage = read_records(config.stage_folder("select"))
-        template = find_record(lineage, "score").config["template"]
-        configs = published_configs(scored, selection, partial(prompt_completion, template=template))
-        with new_folder(output_dir) as folder:
-            dataset = folder / "dataset"
-            dataset.mkdir()
-            patterns = write_configs(dataset, configs)
-            write_dataset_card(dataset, configs, patterns, lineage, config.license, config.title, config.notes)
-            write_records(dataset, lineage)
-            statistics, scores = folder / "statistics", statistics_configs(scored)
-            statistics.mkdir()
-            patterns, scoring = write_configs(statistics, scores), read_records(config.stage_folder("score"))
-            write_statistics_card(statistics, scores, patterns, scoring, config.license, config.title)
-            write_records(statistics, scoring)
-            if "sft" in record.inputs:
-                publish_model(config, record, folder / "model")
-            counts = {name: len(rows) for name, rows in configs.items()}
-            write_records(folder, [record.finished(counts, time.monotonic() - started)])
-        say(
-            "publish",
-            f"laid out {', '.join(sorted(p.name for p in output_dir.iterdir() if p.is_dir()))} in {output_dir}",
-        )
+        if needed:
+            started = time.monotonic()
+            with new_folder(output_dir) as folder:
+                counts = lay_out(config, record, folder)
+                write_records(folder, [record.finished(counts, time.monotonic() - started)])
+            say(
+                STEP,
+                f"laid out {', '.join(sorted(p.name for p in output_dir.iterdir() if p.is_dir()))} in {output_dir}",
+            )
+    tag = config.tag(record)
+    repositories = [
+        Repository(target, output_dir / kind, tag) for kind, target in targets.items() if (output_dir / kind).is_dir()
+    ]
+    if config.dry_run:
+        print(show_plan(repositories, states))
+    elif config.push_to_hub:
+        write_receipts(output_dir, publish(repositories, config.title))
 
 
-def publish_model(config: PublishConfig, record: StepRecord, folder: Path) -> None:
-    """The model with its card; where it was evaluated, the results are in the card and the report beside it."""
-    copy_model(config.stage_folder("sft"), folder)
-    (folder / "README.md").unlink(missing_ok=True)  # a hard link: the stage keeps its own
-    trained, evaluation = read_records(config.stage_folder("sft")), None
-    if EVALUATION in record.inputs:
-        measured = config.stage_folder(EVALUATION)
-        evaluation = read_records(measured)[-1]
-        copy_report(measured, folder)
-    prompt = example_prompt(find_record(trained, "sft").config["template"], EXAMPLE_QUESTION)
-    write_model_card(folder, trained, config.license, config.title, config.notes, evaluation, prompt)
+def lay_out(config: PublishConfig, record: StepRecord, folder: Path) -> dict[str, int]:
+    """Write every repository of the run; the rows of each config of the data set."""
+    score, select, sft = (config.stage_folder(name) for name in ("score", "select", "sft"))
+    places = config.places(record)
+
+    def about(lineage):
+        return about_run(lineage, config.license, config.title, places, config.notes, config.language)
+
+    data = about(read_records(select))
+    counts = lay_out_dataset(folder / DATASET, score, select, data, prompt_completion, draw_set)
+    lay_out_statistics(folder / STATISTICS, score, about(read_records(score)))
+    if "sft" in record.inputs:
+        evaluate = config.stage_folder(EVALUATION) if EVALUATION in record.inputs else None
+        lay_out_model(folder / MODEL, sft, about(read_records(sft)), example_prompt, evaluate)
+    return counts
 
 
 if __name__ == "__main__":

@@ -9,18 +9,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub_cards.cli import parse_config, run_main
+from hub_cards.access import check_access
+from hub_cards.cli import explicit_settings, parse_config, run_main
 from hub_cards.config import PublishConfig
 from hub_cards.errors import BadInputError
 from hub_cards.launch import launch, launcher_words, show
 from hub_cards.provenance import StepRecord
+from hub_cards.run_about import licence_to_publish
+from hub_cards.sources import Source
 from hub_cards.storage import check_output_dir, is_up_to_date
 from hub_cards.summary import summarize
+from hub_cards.target import Target
 from reflection.config import ReflectConfig
 from scoring.config import ScoreConfig, SelectConfig
 from training import config as sft_config
 from training.evaluation_config import EvaluateConfig
 
+# Flags of `publish` that may be given for the whole run.
+PUSH_FLAGS = (
+    *("push_to_hub", "private", "license", "hub_dataset_id", "hub_statistics_id", "hub_model_id"),
+    *("hub_revision", "hub_tag"),
+)
 WHOLE_RUN = ""
 SCRIPTS = Path(os.path.relpath(Path(__file__).parent))
 
@@ -78,9 +87,15 @@ def main() -> None:
     lines = {
         name: command_line(name, recipe, run_folder, present) for name in present if first <= names.index(name) <= last
     }
-    check_all(lines, run_folder)
+    if "publish" in lines:
+        lines["publish"] += push_flags(arguments)
+    elif push_flags(arguments):
+        raise BadInputError(f"{push_flags(arguments)[0]}: is the publish stage's, which is not among those to run")
+    configs = check_all(lines, run_folder)
+    check_publishing(configs, lambda: source_of(recipe, run_folder, present))
     for name, line in lines.items():
-        if up_to_date(name, line, run_folder):
+        # What was published is asked of the Hub, which may have lost it.
+        if up_to_date(name, line, run_folder) and not pushes(line):
             print(f"[{name}] up to date, skipped: {run_folder / name}", flush=True)
             continue
         starter = launcher if STAGES[name].script in SHARE_THEIR_WORK else ["python"]
@@ -92,13 +107,58 @@ def main() -> None:
         print(f"\n{summarize(run_folder, present)}", flush=True)
 
 
-def check_all(lines: dict[str, list[str]], run_folder: Path) -> None:
-    """Report a mistake in the last stage's YAML now, not after the oracle was paid."""
+def push_flags(arguments: argparse.Namespace) -> list[str]:
+    """What was given of the flags of `publish`, as its command line has them."""
+    given = {name: getattr(arguments, name) for name in PUSH_FLAGS}
+    return [word for name, value in given.items() if value not in (None, False) for word in (f"--{name}", str(value))]
+
+
+def pushes(line: list[str]) -> bool:
+    """Whether a stage's command line publishes what it makes."""
+    return bool(explicit_settings(line).get("push_to_hub"))
+
+
+def check_all(lines: dict[str, list[str]], run_folder: Path) -> dict[str, object]:
+    """Report a mistake in the last stage's YAML now, not after the oracle was paid; the settings that were checked."""
+    configs = {}
     for name, line in lines.items():
         check_output_dir(run_folder / name, name.removeprefix("experience_"))
         # TRL's settings need torch to be checked: only where training is to come.
-        if name not in TRAINING or not up_to_date(name, line, run_folder):
-            STAGES[name].validate(line)
+        if name not in TRAINING or pushes(line) or not up_to_date(name, line, run_folder):
+            configs[name] = STAGES[name].validate(line)
+    return configs
+
+
+def check_publishing(configs: dict[str, object], find_source: Callable[[], Source]) -> None:
+    """Report now that there is no licence to pass on, or that the Hub would refuse."""
+    for name, config in configs.items():
+        if name == "publish" or pushes_config(config):
+            own = config[0] if isinstance(config, tuple) else config
+            licence = licence_to_publish(own.license, find_source())
+            check_access(targets_of(name, config), licence)
+
+
+def pushes_config(config: object) -> bool:
+    """Whether checked settings publish what the stage makes; for a training TRL's own say so."""
+    return (config[1] if isinstance(config, tuple) else config).push_to_hub
+
+
+def targets_of(name: str, config: object) -> list[Target]:
+    """Where a stage publishes to."""
+    if name in TRAINING:
+        target = sft_config.push_target(*config[:2])
+    elif name == "evaluate":
+        target = config.model_target()
+    elif name == "publish":
+        return list(config.targets().values()) if config.push_to_hub else []
+    else:
+        target = config.target(name.removeprefix("experience_"))
+    return [] if target is None else [target]
+
+
+def source_of(recipe: Path, run_folder: Path, present: list[str]) -> Source:
+    """What the first stage of the recipe reads."""
+    return STAGES[present[0]].validate(command_line(present[0], recipe, run_folder, present)).source()
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -111,6 +171,10 @@ def parse_arguments() -> argparse.Namespace:
         "--launcher", default="python", help="what starts score, sft and evaluate: `accelerate launch …`"
     )
     parser.add_argument("--dry_run", action="store_true", help="print what would run, and run nothing")
+    push = parser.add_argument_group("publishing", "these go to the publish stage, see recipes/publish.py --help")
+    push.add_argument("--push_to_hub", action="store_true")
+    for name in PUSH_FLAGS[1:]:
+        push.add_argument(f"--{name}")
     return parser.parse_args()
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from hub_cards.cli import is_main_process, run
 from hub_cards.launch import join_processes
 from hub_cards.rows import load_rows
-from hub_cards.stages import lineage, run_stage
+from hub_cards.stage_push import StagePush
+from hub_cards.stages import lineage_of, run_stage
 from hub_cards.storage import work_dir
 from reflection.config import ReflectConfig
 from reflection.oracles import make_oracle
@@ -44,9 +45,9 @@ def main(config: ReflectConfig) -> None:
         if config.oracle != "recorded":  # the answers are in the store; parts of an earlier run may lack some
             shutil.rmtree(parts, ignore_errors=True)
         variants, counts = assemble(rows.dataset, config.variants, oracle, asking, record.fingerprint, parts)
-        return variants, {**rows.notes, **check_outcome(counts, config, oracle)}
+        return variants, {**rows.notes, **check_outcome(counts, config, oracle), "prompts": asking.prompt_texts()}
 
-    run_stage(config.output_dir, record, lineage(config.dataset), compute, settled=False)
+    run_stage(config.output_dir, record, lineage_of(record, "dataset"), compute, settled=False, push=StagePush(config))
 
 
 def how_to_ask(config: ReflectConfig) -> Asking:

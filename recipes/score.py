@@ -10,7 +10,8 @@ from pathlib import Path
 from hub_cards.cli import run, say
 from hub_cards.launch import join_processes
 from hub_cards.rows import load_variants
-from hub_cards.stages import lineage, run_stage
+from hub_cards.stage_push import StagePush
+from hub_cards.stages import lineage_of, run_stage
 from hub_cards.storage import work_dir
 from scoring.config import ScoreConfig
 
@@ -30,7 +31,8 @@ def main(config: ScoreConfig) -> None:
         state.destroy_process_group()
         return scored
 
-    run_stage(config.output_dir, record, lineage(config.model_name_or_path, config.dataset), compute)
+    earlier = lineage_of(record, "model", "dataset")
+    run_stage(config.output_dir, record, earlier, compute, push=StagePush(config))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,17 @@ python recipes/select_rows.py --dataset tatsu-lab/alpaca --statistics MingLiiii/
     --strategy cherry --fraction 0.05
 """
 
+from functools import partial
+
 from hub_cards.cli import run, say
-from hub_cards.stages import lineage, run_stage
+from hub_cards.layout import with_prompts
+from hub_cards.stage_push import StagePush
+from hub_cards.stages import find_record, lineage_of, run_stage
 from scoring.config import SelectConfig
 from scoring.selection.apply import select_rows
 from scoring.selection.load import joined_lines, load_scored
 from scoring.selection.table import ScoreTable
+from training.formatting import prompt_completion
 
 
 def main(config: SelectConfig) -> None:
@@ -27,8 +32,18 @@ def main(config: SelectConfig) -> None:
             say("select", "warning: no row was kept")
         return selected, {**counts, "joined": joined}
 
-    earlier = lineage(config.statistics or "", config.dataset)
-    run_stage(config.output_dir, config.planned_record(), earlier, compute)
+    record = config.planned_record()
+    earlier = lineage_of(record, "statistics", "dataset")
+    run_stage(config.output_dir, record, earlier, compute, push=StagePush(config, published_parts))
+
+
+def published_parts(result, records):
+    """What is selected, with prompts where the rows were scored in a template; and what was decided of each row."""
+    score = find_record(records, "score")
+    template = score and score.config.get("template")
+    if template is None:
+        return result
+    return {**result, "selected": with_prompts(result["selected"], partial(prompt_completion, template=template))}
 
 
 if __name__ == "__main__":

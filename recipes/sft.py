@@ -10,13 +10,13 @@ from pathlib import Path
 
 from hub_cards.cards import EXAMPLE_QUESTION, write_model_card
 from hub_cards.cli import is_main_process, run_main, say
+from hub_cards.model_push import ModelPush
 from hub_cards.provenance import write_records
-from hub_cards.rows import load_rows
-from hub_cards.stages import find_record, lineage, stage
+from hub_cards.stages import find_record, lineage_of, stage
 from hub_cards.storage import new_folder, work_dir
-from training.config import parse_sft, planned_record
-from training.curriculum import in_order, parse_order
-from training.formatting import count_blank, example_prompt
+from training.config import parse_sft, planned_record, push_target
+from training.formatting import example_prompt
+from training.reading import read_rows
 
 SAY = partial(say, "sft")
 
@@ -24,11 +24,19 @@ SAY = partial(say, "sft")
 def main() -> None:
     arguments, sft, model = parse_sft(description=__doc__)
     record = planned_record()
-    earlier = lineage(arguments.dataset)
+    arguments.dataset_revision = record.inputs["dataset"].revision  # a branch may move
+    earlier = lineage_of(record, "dataset")
+    push = ModelPush(push_target(arguments, sft), arguments.license, arguments.hub_tag, example_prompt)
+    push.check(record, earlier)
+    output_dir = Path(sft.output_dir)
+    train_model(arguments, sft, model, record, earlier, output_dir)
+    push.push(output_dir)
+
+
+def train_model(arguments, sft, model, record, earlier, output_dir):
     scored = find_record(earlier, "score")
     if scored and scored.config["template"] != arguments.template:
         SAY(f"warning: trains with template {arguments.template}, scored with {scored.config['template']}")
-    output_dir = Path(sft.output_dir)
     work = work_dir(output_dir) / record.fingerprint
     with stage(output_dir, record) as needed:
         if not needed:
@@ -36,7 +44,7 @@ def main() -> None:
         from training.sft import batch_of, format_rows, one_after_another, train
 
         started = time.monotonic()
-        rows, notes = read_rows(arguments)
+        rows, notes = read_rows(arguments, SAY)
         with one_after_another():
             rows = format_rows(rows, arguments.template, record.fingerprint, work / "rows")
         SAY(f"{len(rows)} rows, template {arguments.template}, from {model.model_name_or_path}")
@@ -52,19 +60,6 @@ def main() -> None:
             write_records(folder, records)
             write_model_card(folder, records, prompt=example_prompt(arguments.template, EXAMPLE_QUESTION))
         SAY(f"saved the model in {output_dir}: {counts['steps']} steps, mean loss {counts['train_loss']}")
-
-
-def read_rows(arguments):
-    """The rows in the order of training, and what is to be said of them."""
-    loaded = load_rows(arguments)
-    rows, notes = loaded.dataset, {**loaded.notes, "rows_with_empty_output": count_blank(loaded.dataset)}
-    if said := [f"{name} {value}" for name, value in notes.items() if value]:
-        SAY(f"read {arguments.dataset}: {', '.join(said)}")
-    if arguments.curriculum:
-        rows, missing = in_order(rows, parse_order(arguments.curriculum))
-        SAY(f"in the order of {arguments.curriculum}: {missing} of {len(rows)} rows have none and come last")
-        notes = {**notes, "rows_without_curriculum_score": missing}
-    return rows, notes
 
 
 if __name__ == "__main__":

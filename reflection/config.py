@@ -10,6 +10,7 @@ from hub_cards.provenance import StepRecord, fingerprint_of
 from hub_cards.rows import DataArguments
 from hub_cards.schema import REFLECTED_VARIANTS
 from hub_cards.sources import Source, find_model, hash_file
+from hub_cards.target import DatasetPushArguments
 from hub_cards.where import HELP, parse_condition
 from reflection.oracles.config import OracleArguments
 from reflection.prompts import ReflectionPrompt, load_prompts
@@ -20,7 +21,7 @@ OUTPUT_FORMATS = ("markers", "json_schema")
 
 
 @dataclass
-class ReflectConfig(OracleArguments, DataArguments):
+class ReflectConfig(DatasetPushArguments, OracleArguments, DataArguments):
     """Ask an oracle to criticise and rewrite every row, and extract the pairs it wrote."""
 
     output_dir: str = field(default="runs/reflect", metadata={"help": "folder for the variants"})

@@ -22,7 +22,7 @@ from reflection.guards import guard
 from reflection.oracles import Completion, Job, Oracle, OracleRequest
 from reflection.oracles.base import replay
 from reflection.prompts import Messages, ReflectionPrompt
-from reflection.statuses import ADOPTED, OK, OK_PROMPT_CUT, OPEN, PARENT_NOT_REFLECTED, WORTH_A_SECOND_ASK
+from reflection.statuses import ADOPTED, OK, OK_PROMPT_CUT, OPEN, PARENT_NOT_REFLECTED, REASONS, WORTH_A_SECOND_ASK
 from reflection.structured import RESPONSE_FORMATS, extract_structured
 from reflection.tokens import PromptLimit
 
@@ -59,6 +59,11 @@ class Asking:
         if self.limit is not None:
             return self.limit.fit(self.prompts[kind], pair, self.structured)
         return self.prompts[kind].messages(**pair, structured=self.structured), False
+
+    def prompt_texts(self) -> dict[str, str]:
+        """The prompts as they are sent, around an empty pair, for the record and the card."""
+        empty = {name: prompt.messages("", "", "", structured=self.structured) for name, prompt in self.prompts.items()}
+        return {name: "\n\n".join(turn["content"] for turn in messages) for name, messages in empty.items()}
 
 
 def reflect_row(parent: Row, variant: str, asking: Asking) -> Job[dict[str, Any]]:
@@ -172,7 +177,9 @@ def assemble(
     made = {name: made[name] for name in ("original", *PARENTS) if name in made}
     counts = {name: dict(Counter(part["reflect_status"][:]).most_common()) for name, part in made.items()}
     del counts["original"]
-    return DatasetDict(made), {"rows": len(rows), "reflect_status": counts}
+    happened = set().union(*counts.values())
+    meanings = {status: meaning for status, meaning in {**ADOPTED, **REASONS}.items() if status in happened}
+    return DatasetDict(made), {"rows": len(rows), "reflect_status": counts, "meanings": meanings}
 
 
 def as_original(batch: Batch) -> Batch:

@@ -9,6 +9,7 @@ from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.rows import DataArguments
 from hub_cards.sources import Source, find_model, find_source, hash_file
+from hub_cards.target import DatasetPushArguments
 from scoring.selection import STRATEGIES
 from scoring.selection.steps import HELP, Step, parse_steps
 from scoring.spans import PUBLISHED, SPANS
@@ -45,7 +46,7 @@ def check_scorer(dtype: str, span: str, max_length: int) -> None:
 
 
 @dataclass
-class ScoreConfig(DataArguments):
+class ScoreConfig(DatasetPushArguments, DataArguments):
     """Score every variant of every row: by the student's own losses (IFD), its ratings, or embeddings."""
 
     scores: list[str] = field(
@@ -139,7 +140,7 @@ class ScoreConfig(DataArguments):
 
 
 @dataclass
-class SelectConfig(DataArguments):
+class SelectConfig(DatasetPushArguments, DataArguments):
     """Select rows, and of each row the variant, by their scores."""
 
     output_dir: str = field(default="runs/select", metadata={"help": "folder for `selected` and `decisions`"})
@@ -181,7 +182,9 @@ class SelectConfig(DataArguments):
         """The resolved statistics; raises `BadInputError` where there are none at the place named."""
         if self.statistics is None:
             return None
-        return find_source(self.statistics, self.statistics_revision, "--statistics")
+        source = find_source(self.statistics, self.statistics_revision, "--statistics")
+        self.statistics_revision = source.revision  # a branch may move before it is read
+        return source
 
     def planned_record(self) -> StepRecord:
         """What a run with these settings would do; raises `BadInputError` where an input is missing."""

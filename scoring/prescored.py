@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,22 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from hub_cards.arrow import arrow_column, numbers, positions_in
+from hub_cards.cli import say
+from hub_cards.columns import ColumnReader
 from hub_cards.errors import BadInputError
-from hub_cards.parts import find_parts
+from hub_cards.parts import find_parts, parts_of
 from hub_cards.provenance import fingerprint_of, read_records
 from hub_cards.rows import row_ids
 from hub_cards.schema import VARIANTS
-from hub_cards.sources import Source, data_files, download, find_source, is_saved_folder
+from hub_cards.sources import FILE_TYPES, Source, data_files, find_source, hub_data_files, hub_folder, is_saved_folder
 from hub_cards.storage import load_folder
 from hub_cards.texts import TEXTS
 from scoring.alignment import check_alignment
-from scoring.prescored_formats import KNOWN, Part, part_of_table, read_part
+from scoring.prescored_formats import KNOWN, Part, columns_to_read, part_of_table, read_part
 from scoring.ratios import LOSS_KEYS
 
 FLAG = "--statistics"
+ReadPart = Callable[[Sequence[str] | None], Part]
 # What the checks look at, whatever is asked for.
 CHECKED = tuple(f"{unit}_{key}" for unit in ("loss", "ppl") for key in LOSS_KEYS)
 TIED = 0.02  # share by which instructions must make responses less likely before that is odd
@@ -47,7 +50,8 @@ def add_statistics(
 
     Aligned by `row_id` where the statistics have it, by a hash of the texts where they hold these, else by position,
     once both are seen to belong together (`scoring.alignment`). Missing is null: what has no number in the
-    statistics, and rows that are not in them.
+    statistics, and rows that are not in them. Of a Hub repository only the columns that are needed are fetched, and a
+    line says how many bytes that moved.
 
     Args:
         variants: each with `row_id`, `instruction`, `input` and `output`.
@@ -62,39 +66,60 @@ def add_statistics(
     Raises:
         BadInputError: the statistics lack a variant, cannot be read, or are not of these rows.
     """
-    parts = _find_parts(source)
+    reader = ColumnReader(hub_folder(source, FLAG)) if source.kind == "hub" else None
+    parts = _find_parts(source, reader)
     missing = [name for name in variants if name not in parts]
     if missing:
         raise BadInputError(
             f"{FLAG} {source.location}: has no {', '.join(missing)}; it has {', '.join(parts)}. Choose one variant of "
             "the data with --dataset_config, or give statistics of all"
         )
-    wanted = None if columns is None else [*columns, *CHECKED]
     added, notes = DatasetDict(), {}
     for name, rows in variants.items():
-        part = parts[name](wanted)
-        added[name], notes[name] = _add(rows, part, name, source, columns, text)
+        added[name], notes[name] = _add(rows, parts[name](columns), name, source, columns, text)
+    if reader is not None and reader.size:
+        say("select", reader.line())
     return added, notes
 
 
-def _find_parts(source: Source) -> dict[str, Any]:
-    """By variant, a function that reads its statistics."""
+def _find_parts(source: Source, reader: ColumnReader | None) -> dict[str, ReadPart]:
+    """By variant, a function that reads the columns that are wanted of its statistics."""
     path = Path(source.location)
     if source.kind == "file":
-        return {"original": lambda columns: read_part([path], columns)}
+        return {"original": lambda columns: read_part([path], _with_checked(columns))}
     if source.kind == "folder" and is_saved_folder(path):
         saved = load_folder(path)
         return {name: _reader_of(saved[name], f"{path} ({name})") for name in VARIANTS if name in saved}
-    folder = path if source.kind == "folder" else download(source, FLAG)
-    parts = find_parts(folder, data_files(folder))
+    paths = data_files(path) if reader is None else hub_data_files(reader.folder)
+    if not paths:
+        raise BadInputError(f"{FLAG} {source.location}: holds no {', '.join(FILE_TYPES)} files")
+    parts = find_parts(path, paths) if reader is None else parts_of(paths)
     if len(parts) == 1 and not parts.keys() & set(VARIANTS):
         parts = dict(zip(["original"], parts.values(), strict=True))
-    return {name: lambda columns, paths=paths: read_part(paths, columns) for name, paths in parts.items()}
+    return {name: _reader_of_files(paths, reader) for name, paths in parts.items()}
 
 
-def _reader_of(saved: Dataset, where: str) -> Any:
+def _with_checked(columns: Sequence[str] | None) -> Sequence[str] | None:
+    return None if columns is None else [*columns, *CHECKED]
+
+
+def _reader_of_files(paths: Sequence[Any], reader: ColumnReader | None) -> ReadPart:
+    """Of the Hub only what is wanted moves: the checks look at what of that they can."""
+
     def read(columns: Sequence[str] | None) -> Part:
-        found = saved.column_names
+        if reader is None:
+            return read_part(paths, _with_checked(columns))
+        if any(path.suffix != ".parquet" for path in paths):
+            return read_part(reader.whole(paths), _with_checked(columns))
+        table, found = reader.table(paths, lambda found: columns_to_read(found, columns))
+        return part_of_table(table, f"{reader.folder.repo_id}/{paths[0]}", _with_checked(columns), found)
+
+    return read
+
+
+def _reader_of(saved: Dataset, where: str) -> ReadPart:
+    def read(wanted: Sequence[str] | None) -> Part:
+        found, columns = saved.column_names, _with_checked(wanted)
         names = [name for name in found if name == "row_id" or (name in KNOWN and (columns is None or name in columns))]
         return part_of_table(saved.select_columns(names).with_format("arrow")[:], where, columns, found)
 

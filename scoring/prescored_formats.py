@@ -76,12 +76,19 @@ def read_part(paths: Sequence[Path], columns: Sequence[str] | None = None) -> Pa
     where = str(paths[0])
     if all(path.suffix == ".parquet" for path in paths):
         found = parquet_schema(paths[0]).names
-        wanted = [name for name in found if name in KNOWN or name in ("row_id", *TEXTS, "data", *UNITS)]
-        if "row_id" in found:
-            wanted = [name for name in found if name == "row_id" or (name in KNOWN and _is_wanted(name, columns))]
-        return part_of_table(read_parquet(paths, wanted), where, columns, found)
+        return part_of_table(read_parquet(paths, columns_to_read(found, columns)), where, columns, found)
     tables = [_read_json(path) for path in paths]
     return part_of_table(pa.concat_tables(tables, promote_options="permissive"), where, columns)
+
+
+def columns_to_read(found: Sequence[str], columns: Sequence[str] | None = None) -> list[str]:
+    """Of the columns of a file those that statistics are read from.
+
+    Beside a `row_id` only what is wanted; else all, as numbers are derived from others, and rows known by their texts.
+    """
+    if "row_id" in found:
+        return [name for name in found if name == "row_id" or (name in KNOWN and _is_wanted(name, columns))]
+    return [name for name in found if name in KNOWN or name in (*TEXTS, "data", *UNITS)]
 
 
 def part_of_table(

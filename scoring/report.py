@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,20 @@ def describe_set(variants: Mapping[str, Dataset], ledger: Dataset | None = None)
     groups = {**variants, **(dict(outcome.groups(variants)) if outcome else {})}
     described = {name: describe(rows) for name, rows in groups.items()}
     return Description(variants, groups, described, outcome, ledger)
+
+
+def draw_set(variants: Mapping[str, Dataset], ledger: Dataset, folder: Path) -> bool:
+    """Draw what `describe_set` describes into a new folder, for a card to show.
+
+    Returns:
+        False where nothing is drawn: matplotlib is not installed, or no variant has a score that there is a plot of.
+    """
+    scored = any(column in rows.column_names for rows in variants.values() for column in TABLE_COLUMNS.values())
+    if not scored or find_spec("matplotlib") is None:
+        return False
+    folder.mkdir()
+    describe_set(variants, ledger).draw(folder)
+    return True
 
 
 def tables(statistics: Dataset, rows: Mapping[str, int]) -> tuple[Table, Table]:

@@ -1,5 +1,6 @@
 """Fixtures for all tests. No test uses the network or a GPU."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,6 +19,19 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 ROOT = Path(__file__).parent.parent
+
+
+def load_hub_fixture() -> ModuleType:
+    """tests/hub_server/fixture.py, which is no part of a package."""
+    spec = importlib.util.spec_from_file_location("hub_fixture", ROOT / "tests/hub_server/fixture.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+hub_fixture = load_hub_fixture()
+# The only Hub there is from here on; it also must be known before those imports.
+HUB_SOCKET = hub_fixture.reserve()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -88,3 +103,18 @@ def fault_server(fault_server_process: FaultServer, monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(name, raising=False)
     fault_server_process.configure()
     return fault_server_process
+
+
+@pytest.fixture(scope="session")
+def hub_process() -> Iterator[Any]:
+    """One server for all tests of a session."""
+    process = hub_fixture.HubProcess(HUB_SOCKET)
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def hub(hub_process: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """A local Hub, empty, with this process and its children online with it: see LocalHub in hub_server/fixture.py."""
+    yield hub_fixture.put_online(hub_process, monkeypatch, tmp_path)
+    hub_fixture.forget()

@@ -12,6 +12,7 @@ from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.rows import DataArguments
 from hub_cards.sources import find_model
+from hub_cards.target import Target
 from scoring.templates import check_template_name
 from training.curriculum import parse_order
 from training.global_batch import share_out
@@ -27,6 +28,14 @@ NOT_IDENTITY = {
     *("logging_steps", "logging_strategy", "logging_first_step", "disable_tqdm", "log_level"),
     *("report_to", "run_name", "project", "trackio_space_id"),
     *("save_strategy", "save_steps", "save_total_limit", "dataloader_num_workers", "dataset_num_proc"),
+    *("push_to_hub", "hub_model_id", "hub_revision", "private", "hub_tag", "license", "streaming"),
+}
+# TRL's own ways to the Hub, and what there is instead.
+HUB_INSTEAD = {
+    "hub_token": "tokens come from HF_TOKEN or `hf auth login`, and from nowhere else",
+    "hub_private_repo": "give --private",
+    "hub_strategy": "the model is published once, when it is whole",
+    "hub_always_push": "the model is published once, when it is whole",
 }
 # How a global batch is shared out: with `global_batch_size` that does not decide the result either.
 SHARE = {"per_device_train_batch_size", "gradient_accumulation_steps"}
@@ -47,6 +56,17 @@ class SftArguments(DataArguments):
     curriculum: str | None = field(
         default=None,
         metadata={"help": "train in the order of a score: `ifd_ppl` the lowest first, `'ifd_ppl desc'` the highest"},
+    )
+
+    private: bool = field(
+        default=True, metadata={"help": "whether a new repository is for its owner's eyes alone; false: for all"}
+    )
+    hub_tag: str | None = field(
+        default=None, metadata={"help": "name of this run's tag (default: `run-` and digits of its fingerprint)"}
+    )
+    license: str = field(
+        default="",
+        metadata={"help": "licence of the data, for --push_to_hub (default: what the source's own card states)"},
     )
 
     def __post_init__(self) -> None:
@@ -73,6 +93,9 @@ def parse_sft(argv: Sequence[str] | None = None, description: str | None = None)
     argv = list(sys.argv[1:] if argv is None else argv)
     classes = (SftArguments, SFTConfig, ModelConfig)
     settings = explicit_settings(argv)
+    for name, instead in HUB_INSTEAD.items():
+        if settings.get(name):
+            raise BadInputError(f"--{name}: {instead}")
     try:
         arguments, sft, model = parse_config(classes, [*argv, *_accumulation(settings)], description)
     except BadInputError as error:
@@ -92,6 +115,20 @@ def parse_sft(argv: Sequence[str] | None = None, description: str | None = None)
     if arguments.curriculum:
         sft.train_sampling_strategy = "sequential"
     return arguments, sft, model
+
+
+def push_target(arguments: SftArguments, sft: Any) -> Target | None:
+    """Where the model is published; None where it is not. The trainer itself pushes nothing.
+
+    Raises:
+        BadInputError: it is to be published and no repository is named.
+    """
+    if not sft.push_to_hub:
+        return None
+    sft.push_to_hub = False
+    if not sft.hub_model_id:
+        raise BadInputError("--push_to_hub: name the model on the Hub with --hub_model_id user/name")
+    return Target(sft.hub_model_id, "model", "model", "--hub_model_id", arguments.private, sft.hub_revision or "main")
 
 
 def planned_record(argv: Sequence[str] | None = None) -> StepRecord:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.sources import Source
+from hub_cards.target import ModelPushArguments
 from reflection.oracles import OracleArguments, check_key, find_oracle_model
 from training.benchmarks import check_benchmarks, check_harness
 from training.generation_config import GenerationArguments, find_generator
@@ -18,7 +19,7 @@ STEP, VERSION = "evaluate", 1
 
 
 @dataclass
-class EvaluateConfig(GenerationArguments, OracleArguments):
+class EvaluateConfig(ModelPushArguments, GenerationArguments, OracleArguments):
     """Answer judge sets with a model, have a judge compare the answers with a baseline's, run benchmarks."""
 
     output_dir: str = field(default="runs/evaluate", metadata={"help": "folder for answers, verdicts and report"})

@@ -89,6 +89,8 @@ def select_rows(table: ScoreTable, steps: Sequence[Step]) -> tuple[DatasetDict, 
         ledger = ledger.append_column(name, values)
     result = DatasetDict(selected=_winners(table, decisions, columns), decisions=Dataset(ledger))
     counts = {**_counts(decisions), "variants": list(table.variants), "steps": flow}
+    meanings = {reason: meaning for step in steps for reason, meaning in step.strategy.reasons.items()}
+    counts["meanings"] = {reason: meanings[reason] for reason in counts["select_reason"]}
     return result, {**counts, "ledger": ledger_digest(result["decisions"])}
 
 

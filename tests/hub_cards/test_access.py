@@ -75,7 +75,7 @@ def test_a_fine_grained_token_without_writing_is_refused(hub, refused, monkeypat
         "orgs": [],
         "auth": {"accessToken": {"role": "fineGrained", "fineGrained": {"scoped": scoped}}},
     }
-    monkeypatch.setattr("huggingface_hub.HfApi.whoami", lambda self: user)
+    monkeypatch.setattr("huggingface_hub.HfApi.whoami", lambda _: user)
     assert "may not write to any repository" in refused("tester/rows")
     scoped[0]["permissions"].append("repo.write")
     assert check_access([target("tester/rows")])

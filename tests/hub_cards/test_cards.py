@@ -1,25 +1,26 @@
-"""The cards: metadata that the Hub accepts, and a text that says how the data and the model were made."""
+"""The cards of data sets: metadata that the Hub and `datasets` read back, and a text that says how they were made."""
 
+import re
+import subprocess
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
-from datasets import Dataset
-from huggingface_hub import DatasetCard, ModelCard, metadata_load
-from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
+from datasets import Dataset, Features, List, Value, load_dataset
+from huggingface_hub import DatasetCard, metadata_load
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
 
-from hub_cards.cards import (
-    EXAMPLE_QUESTION,
-    copy_report,
-    evaluation_results,
-    write_dataset_card,
-    write_model_card,
-    write_statistics_card,
-)
+from hub_cards.cards import About, Places, write_dataset_card, write_statistics_card
+from hub_cards.layout import write_configs
+from hub_cards.own_section import EMPTY_SECTION
+from hub_cards.provenance import StepRecord
+from hub_cards.schema import COLUMNS_BY_NAME
 from hub_cards.sources import Source
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ABOUT = About(title="A title", license="cc-by-nc-4.0", notes="Some notes.")
 
 
 @pytest.fixture
@@ -27,15 +28,16 @@ def configs(scored, selection):
     return {"selected": selection["selected"].add_column("prompt", ["p"] * 3), **scored}
 
 
-def dataset_card(folder, configs, records, license="cc-by-nc-4.0", title="A title", notes="Some notes."):
-    patterns = {name: f"{name}/train-*.parquet" for name in configs}
-    write_dataset_card(folder, configs, patterns, records, license, title, notes)
-    return DatasetCard.load(folder / "README.md")
+@pytest.fixture
+def card(tmp_path, configs, lineage):
+    """Write a data set's card, by default of the whole small run, and read it back."""
 
+    def write(records=lineage, configs=configs, **about):
+        patterns = {name: f"{name}/train-*.parquet" for name in configs}
+        write_dataset_card(tmp_path, configs, patterns, records, replace(ABOUT, **about))
+        return DatasetCard.load(tmp_path / "README.md")
 
-def model_card(folder, records, **options):
-    write_model_card(folder, records, **options)
-    return ModelCard.load(folder / "README.md")
+    return write
 
 
 def table_rows(text: str, first_cell: str) -> list[list[str]]:
@@ -44,10 +46,18 @@ def table_rows(text: str, first_cell: str) -> list[list[str]]:
     return [cells for cells in lines if cells[0] == first_cell]
 
 
-class TestDatasetMetadata:
-    def test_is_yaml_that_names_every_config_and_one_default(self, tmp_path, configs, lineage):
-        dataset_card(tmp_path, configs, lineage)
-        assert metadata_load(tmp_path / "README.md") == {
+def on_hub(records: list[StepRecord], location: str = "tatsu-lab/alpaca") -> list[StepRecord]:
+    """The same records, whose first step read a data set of the Hub."""
+    source = Source("hub", location, f"{location}@{COMMIT}", COMMIT)
+    return [replace(records[0], inputs={**records[0].inputs, "dataset": source}), *records[1:]]
+
+
+class TestMetadata:
+    def test_names_every_config_and_one_default(self, card, tmp_path):
+        metadata = card(language=["en"]) and metadata_load(tmp_path / "README.md")
+        del metadata["dataset_info"]
+        assert metadata == {
+            "language": ["en"],
             "license": "cc-by-nc-4.0",
             "pretty_name": "A title",
             "task_categories": ["text-generation"],
@@ -59,10 +69,7 @@ class TestDatasetMetadata:
                     "data_files": [{"split": "train", "path": "selected/train-*.parquet"}],
                     "default": True,
                 },
-                {
-                    "config_name": "original",
-                    "data_files": [{"split": "train", "path": "original/train-*.parquet"}],
-                },
+                {"config_name": "original", "data_files": [{"split": "train", "path": "original/train-*.parquet"}]},
                 {
                     "config_name": "reflect_response",
                     "data_files": [{"split": "train", "path": "reflect_response/train-*.parquet"}],
@@ -70,304 +77,330 @@ class TestDatasetMetadata:
             ],
         }
 
-    @pytest.mark.parametrize("title", ["Quick: 96 rows", 'The "best" #1', "yes", "- Größe 🦜", "{a}", "---"])
-    def test_title_of_any_kind_stays_itself(self, title, tmp_path, configs, lineage):
-        card = dataset_card(tmp_path, configs, lineage, title=title)
-        assert card.data.pretty_name == title
-        assert f"\n# {title}\n" in card.text
+    def test_names_the_source_where_it_is_one_of_the_hub(self, card, lineage):
+        assert card(records=on_hub(lineage)).data.source_datasets == ["tatsu-lab/alpaca"]
+        assert "source_datasets" not in card().data.to_dict()
+
+    @pytest.mark.parametrize("title", ["Quick: 96 rows", 'The "best" #1', "yes", "- Größe 🦜", "{a}", "---", "a" * 300])
+    def test_title_of_any_kind_stays_itself(self, title, card):
+        written = card(title=title)
+        assert written.data.pretty_name == title
+        assert f"\n# {title}\n" in written.text
+
+    def test_keys_without_a_value_are_left_out(self, card, tmp_path):
+        card(language=None)
+        assert None not in metadata_load(tmp_path / "README.md").values()
+        assert "null" not in (tmp_path / "README.md").read_text().split("\n---\n")[0]
 
     @pytest.mark.parametrize(
-        ("rows", "size"), [(1, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (9_999, "1K<n<10K"), (10_000, "10K<n<100K")]
+        "names", [("original", "selected"), ("decisions", "selected"), ("reflect_both", "original")]
     )
-    def test_size_is_that_of_the_largest_config(self, rows, size, tmp_path, lineage):
-        configs = {name: Dataset.from_dict({"row_id": ["x"] * count}) for name, count in (("selected", 1), ("a", rows))}
-        assert dataset_card(tmp_path, configs, lineage).data.size_categories == [size]
+    def test_default_is_the_selection_or_else_the_original(self, names, card):
+        rows = Dataset.from_dict({"row_id": ["a"]})
+        metadata = card(configs=dict.fromkeys(names, rows)).data.to_dict()
+        default = [config["config_name"] for config in metadata["configs"] if config.get("default")]
+        assert default == [names[1]]
 
 
-class TestDatasetCard:
-    def test_says_what_each_step_read_and_with_which_settings(self, tmp_path, configs, lineage):
-        text = dataset_card(tmp_path, configs, lineage).text
+class TestWrittenFolder:
+    """`load_dataset` on the very folder, with the real files."""
+
+    @pytest.fixture
+    def loaded(self, tmp_path, lineage):
+        def load(configs, *names, run="run"):
+            folder = tmp_path / run / "dataset"
+            folder.mkdir(parents=True)
+            write_dataset_card(folder, configs, write_configs(folder, configs), lineage, ABOUT)
+            return load_dataset(str(folder), *names, split="train", cache_dir=str(tmp_path / "cache"))
+
+        return load
+
+    def test_has_exactly_the_features_that_were_written(self, loaded):
+        message = List({"role": Value("string"), "content": Value("string")})
+        kinds = {"row_id": Value("string"), "ifd_ppl": Value("float64"), "n": Value("null"), "prompt": message}
+        kinds |= {"token_losses_A_direct": List(Value("float32")), "selected": Value("bool")}
+        rows = Dataset.from_dict(
+            {
+                "row_id": ["a", "b"],
+                "ifd_ppl": [None, None],
+                "n": [None, None],
+                "prompt": [[{"role": "user", "content": "Q"}], []],
+                "token_losses_A_direct": [[0.5], None],
+                "selected": [True, None],
+            },
+            features=Features(kinds),
+        )
+        found = loaded({"selected": rows, "original": rows.select([1])})
+        assert found.features == rows.features
+        assert found[:] == rows[:]
+
+    def test_counts_are_verified(self, loaded, tmp_path):
+        rows = Dataset.from_dict({"row_id": ["a", "b"]})
+        assert len(loaded({"original": rows})) == 2
+        readme = tmp_path / "run/dataset/README.md"
+        readme.write_text(readme.read_text().replace("num_examples: 2", "num_examples: 3"))
+        with pytest.raises(Exception, match="num_examples=3"):
+            load_dataset(str(readme.parent), split="train", cache_dir=str(tmp_path / "cache"))
+
+    def test_sizes_are_those_of_the_files(self, loaded, tmp_path):
+        rows = Dataset.from_dict({"row_id": ["a", "b"]})
+        loaded({"selected": rows, "original": rows})
+        info = metadata_load(tmp_path / "run/dataset/README.md")["dataset_info"][0]
+        (file,) = (tmp_path / "run/dataset/original").iterdir()
+        assert info["config_name"] == "original"
+        assert info["download_size"] == file.stat().st_size
+        assert info["splits"] == [{"name": "train", "num_bytes": info["dataset_size"], "num_examples": 2}]
+
+    def test_other_columns_leave_no_trace_of_the_old_ones(self, loaded):
+        loaded({"selected": Dataset.from_dict({"row_id": ["a"], "old": [1]})}, "selected", run="one")
+        found = loaded({"selected": Dataset.from_dict({"row_id": ["a"], "new": ["x"]})}, "selected", run="two")
+        assert found.column_names == ["row_id", "new"]
+
+    def test_the_example_runs(self, tmp_path, lineage, configs):
+        folder = tmp_path / 'a "quoted" `folder`'
+        folder.mkdir()
+        about = replace(ABOUT, places=Places(dataset=str(folder), tag="run-1"))
+        write_dataset_card(folder, configs, write_configs(folder, configs), lineage, about)
+        code = re.search(r"```python\n(.*?)\n```", DatasetCard.load(folder / "README.md").text, re.DOTALL)[1]
+        assert len(code.splitlines()) == 3
+        environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+        found = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120
+        )
+        assert found.returncode == 0, found.stderr
+        assert "'row_id': 'a'" in found.stdout
+
+
+class TestText:
+    def test_says_what_each_step_read_and_with_which_settings(self, card, lineage):
+        text = card().text
         for record in lineage:
             assert f"**{record.step}** (version 1, fingerprint `{record.fingerprint}`)" in text
         assert "on dataset `data/rows.jsonl`, completions `done.jsonl`; oracle `recorded`," in text
-        assert "scores `ifd`, template `vicuna`, dtype `float32`, max_length `512`, span `published`." in text
+        assert "on the result of reflect, model `models/tiny-student`; scores `ifd`, template `vicuna`," in text
+        assert "run/reflect" not in text  # where a step's result lay is nobody's business
         assert "strategy `selective (require_reflected_response false)`." in text
-        assert "limit" not in text  # a setting that is null was not set
+        assert "limit `" not in text  # a setting that is null was not set
 
-    def test_names_the_commit_of_what_came_from_the_hub(self, tmp_path, configs, lineage):
-        source = Source("hub", "tatsu-lab/alpaca", f"tatsu-lab/alpaca@{COMMIT}", COMMIT)
-        lineage[0] = replace(lineage[0], inputs={"dataset": source})
-        assert f"dataset `tatsu-lab/alpaca` at `{COMMIT}`;" in dataset_card(tmp_path, configs, lineage).text
+    def test_links_what_came_from_the_hub_at_its_commit(self, card, lineage):
+        page = f"[`tatsu-lab/alpaca`](https://huggingface.co/datasets/tatsu-lab/alpaca/tree/{COMMIT}) at `{COMMIT}`"
+        assert f"dataset {page}, completions" in card(records=on_hub(lineage)).text
 
-    def test_counts_and_statistics_stand_in_tables(self, tmp_path, configs, lineage):
-        text = dataset_card(tmp_path, configs, lineage).text
+    def test_repositories_of_a_run_link_one_another_on_the_hub(self, card):
+        places = Places("me/rows", "me/rows-statistics", "me/model", tag="run-1")
+        text = card(places=places).text
+        assert "[`me/rows-statistics`](https://huggingface.co/datasets/me/rows-statistics)" in text
+        assert "[`me/model`](https://huggingface.co/me/model)" in text
+        assert 'load_dataset("me/rows", "selected", revision="run-1", split="train")' in text
+
+    def test_local_folders_are_not_linked_and_have_no_tag(self, card):
+        text = card(places=Places("./out/dataset", "./out/statistics", tag="run-1")).text
+        assert "huggingface.co" not in text
+        assert 'load_dataset("./out/dataset", "selected", split="train")' in text
+
+    def test_counts_and_statistics_stand_in_tables(self, card):
+        text = card().text
         for name, size in (("selected", "3"), ("original", "4"), ("reflect_response", "4")):
             assert table_rows(text, f"`{name}`")[0][1] == size
-        assert table_rows(text, "reflect_response") == [
-            ["reflect_response", "3", "1"],  # reflect: ok, refusal
-            ["reflect_response", "3", "0", "1"],  # score: ok, empty_output, error
-            ["reflect_response", "2", "2"],  # select: won, kept
-        ]
+        assert table_rows(text, "refusal") == [["refusal", "1"]]
+        assert table_rows(text, "empty_output")[0][:3] == ["empty_output", "2", "0"]
+        assert table_rows(text, "reflect_response") == [["reflect_response", "2", "2"]]  # select: won, kept
         assert table_rows(text, "IFD") == [["IFD", "–", "0.500"]]
         assert table_rows(text, "unscored") == [["unscored", "1"]]
-        assert "By selective (require_reflected_response false): 3 of 4 rows kept." in text
+        assert "3 of 4 rows were kept." in text
+        assert (
+            "Of 4 pairs, 3 stand as the oracle wrote them. 1 fell back to their parent row, unchanged: 1 `refusal`."
+            in text
+        )
 
-    def test_every_published_column_of_the_contract_is_explained(self, tmp_path, configs, lineage):
-        text = dataset_card(tmp_path, configs, lineage).text
+    def test_reasons_are_explained_where_the_record_does(self, card, lineage):
+        counts = {**lineage[2].counts, "meanings": {"unscored": "no <number> | none"}}
+        text = card(records=[*lineage[:2], replace(lineage[2], counts=counts)]).text
+        assert "| unscored | 1 | no &lt;number> \\| none |" in text
+
+    def test_every_column_is_explained_with_its_nulls(self, card, configs):
+        text = card().text
         for name in ("row_id", "source_id", "reflect_status", "ifd_ppl", "prompt"):
             (cells,) = table_rows(text, f"`{name}`")
-            assert cells[1] in ("string", "float64")
-            assert len(cells[3]) > 10
+            assert cells[1] in ("string", "float64") and len(cells[4]) > 10
+        nulls = sum(rows["ifd_ppl"][:].count(None) for rows in configs.values())
+        assert table_rows(text, "`ifd_ppl`")[0][3] == f"{nulls} of 11"
+        assert table_rows(text, "`row_id`")[0][3] == "–"
         assert table_rows(text, "`loss_Q_direct`") == []  # these configs do not have it
 
-    def test_licence_and_notes_are_in_the_text(self, tmp_path, configs, lineage):
-        text = dataset_card(tmp_path, configs, lineage, license="apache-2.0", notes="Not for {{ any }} claim.").text
-        assert "`apache-2.0`, of the data it was made from" in text
-        assert "\nNot for {{ any }} claim.\n" in text
+    def test_columns_of_the_ledger_and_of_the_source_are_explained(self, card):
+        rows = Dataset.from_dict({"row_id": ["a"], "ifd_ppl_reflect_both": [0.5], "category": ["x"]})
+        text = card(configs={"selected": rows}).text
+        assert COLUMNS_BY_NAME["ifd_ppl"].meaning in table_rows(text, "`ifd_ppl_reflect_both`")[0][4]
+        assert table_rows(text, "`category`")[0][4] == "a column of the source, as it was there"
 
-    def test_steps_that_were_not_run_have_no_section(self, tmp_path, configs, lineage):
-        text = dataset_card(tmp_path, configs, lineage[:1]).text
-        assert "### Reflection" in text
-        assert "### Scores" not in text
-        assert "### Selection" not in text
-        assert "Selective Reflection-Tuning](" not in text
+    def test_steps_that_were_not_run_have_no_section(self, card, lineage, scored):
+        text = card(records=lineage[:1], configs=dict(scored)).text
+        assert "## Reflection" in text
+        assert not any(
+            part in text for part in ("## Scores", "## Selection", "Selective Reflection-Tuning]", "were kept")
+        )
+        assert 'load_dataset("' in text and '"original", split="train")' in text
 
-    def test_says_what_the_oracle_has_cost(self, tmp_path, configs, lineage):
+    def test_of_a_selection_alone_describes_its_ledger(self, card, selection):
+        text = card(configs=dict(selection)).text
+        assert table_rows(text, "`selected`")[0] == ["`selected`", "3", "the kept rows"]
+        assert table_rows(text, "`decisions`")[0][1] == "4"
+        assert "4 instruction pairs of `data/rows.jsonl`" in text
+
+    def test_of_rows_that_nobody_rewrote(self, card, lineage, scored):
+        score = replace(lineage[1], inputs={**lineage[1].inputs, "dataset": Source("file", "rows.jsonl", "f")})
+        text = card(records=[score], configs={"original": scored["original"]}).text
+        assert "Instruction pairs of `rows.jsonl`, scored by `models/tiny-student`." in text
+        assert "its terms of use" not in text and "## Reflection" not in text
+
+    def test_scores_of_a_run_that_rewrote_rows_do_not_make_these_ones_rewritten(self, card, lineage, scored):
+        inputs = {"dataset": Source("file", "mine.jsonl", "f"), "statistics": Source("folder", "theirs", "g")}
+        records = [*lineage[:2], replace(lineage[2], inputs=inputs)]
+        plain = scored["original"].remove_columns(["reflection", "reflect_status"])
+        text = card(records=records, configs={"selected": plain}).text
+        assert "Instruction pairs of `mine.jsonl`, scored by `models/tiny-student`, selected by selective" in text
+        assert "- Source: `mine.jsonl`, 4 rows read\n" in text
+        assert "## Reflection" not in text and "its terms of use" not in text and "li2023reflection" not in text
+        assert "trusts the numbers of `theirs`" in text
+        assert "**reflect** (version 1" in text  # the lineage is whole all the same
+
+    def test_shows_the_prompts_whole(self, card):
+        text = card(prompts={"response": "system: be picky\n\n```\n{{ x }} <b>\n```"}).text
+        assert "<summary>Prompt: response</summary>" in text
+        assert "````text\nsystem: be picky\n\n```\n{{ x }} <b>\n```\n````\n" in text
+
+    def test_shows_the_plots_that_are_there(self, card, tmp_path):
+        assert "![" not in card().text
+        (tmp_path / "plots").mkdir()
+        for name in ("distributions.png", "selection_flow.png", "notes.png"):
+            (tmp_path / "plots" / name).write_bytes(b"")
+        found = re.findall(r"!\[[^]]+\]\(([^)]+)\)", card().text)
+        assert found == ["plots/distributions.png", "plots/selection_flow.png"]
+
+    def test_says_what_the_oracle_has_cost(self, card, lineage):
         usage = {"completions": 288, "without_usage": 0, "prompt_tokens": 140_000, "completion_tokens": 180_000}
         price = {"input": 0.4, "output": 1.6, "source": "the table of 2026-06"}
         counts = {**lineage[0].counts, "usage": {**usage, "cost_usd": 0.344, "usd_per_million_tokens": price}}
         config = {**lineage[0].config, "oracle": "openai", "oracle_model": "gpt-4.1-mini"}
-        assert "Made from" not in dataset_card(tmp_path, configs, lineage).text
-        lineage[0] = replace(lineage[0], counts=counts, config=config)
-        said = "Made from 288 completions of `gpt-4.1-mini`: 140,000 tokens in, 180,000 tokens out, $0.34 at $0.4 in"
-        assert said in dataset_card(tmp_path, configs, lineage).text
+        assert "What the oracle's completions took was not recorded." in card().text
+        text = card(records=[replace(lineage[0], counts=counts, config=config), *lineage[1:]]).text
+        assert (
+            "Made from 288 completions of `gpt-4.1-mini`: 140,000 tokens in, 180,000 tokens out, $0.34 at $0.4" in text
+        )
+        assert table_rows(text, "score") == [["score", "1 min"]]
+
+    @pytest.mark.parametrize(
+        ("own", "source", "said"),
+        [
+            ("mit", "mit", "`mit`, passed on from the source, whose card states it."),
+            ("mit", "cc-by-4.0", "The source's own card states `cc-by-4.0`: heed both."),
+            ("mit", None, "`mit`, as given by who published this; no statement of the source's own was found."),
+            (["mit", "gpl-3.0"], ["mit", "gpl-3.0"], "`mit, gpl-3.0`, passed on"),
+        ],
+    )
+    def test_names_both_licences_where_they_differ(self, own, source, said, card):
+        written = card(license=own, source_licence=source)
+        assert said in written.text
+        assert written.data.license == own
+        assert "output of the oracle's model: its terms of use apply" in written.text
+
+    def test_name_and_link_of_another_licence_are_passed_on(self, card):
+        other = {"license_name": "llama2", "license_link": "https://example.org/l"}
+        assert other.items() <= card(license="other", **other).data.to_dict().items()
+        assert not other.keys() & card(license="mit", **other).data.to_dict().keys()
+
+    def test_ends_with_its_owners_section(self, card):
+        assert card().text.endswith(f"\n\n{EMPTY_SECTION}\n")
+
+    def test_paragraphs_are_one_blank_line_apart(self, card, lineage, scored, selection):
+        for written in (
+            card(),
+            card(records=lineage[:1], configs=dict(scored)),
+            card(configs=dict(selection), notes=""),
+        ):
+            assert "\n\n\n" not in written.text
+            assert not re.search(r"[^\n]\n(#|```python|\|[^\n]*\|\n\| ---)", written.text)
+
+
+AWKWARD = st.text(st.sampled_from("a|\n\r`<>!-#{}[]%\"':\\*_&🦜é\x00\u2028 "), max_size=12) | st.sampled_from(
+    ["---", "\n---\n", "{{ x }}", "{% if %}", "<!-- ", "```", "<b>", "| a |", "\ud800", "null", "- a: b", EMPTY_SECTION]
+)
+PHASES = [Phase.explicit, Phase.generate]  # shrinking would take minutes
+
+
+class TestAwkwardTexts:
+    @settings(
+        max_examples=25, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @example(title="<!-- ", notes="```\n<!-- ", path="<!-- `", reason="a\\|b\n", prompt=EMPTY_SECTION)
+    @given(title=AWKWARD.filter(str.strip), notes=AWKWARD, path=AWKWARD, reason=AWKWARD, prompt=AWKWARD)
+    def test_break_neither_metadata_nor_tables(self, card, lineage, title, notes, path, reason, prompt):
+        configs = {"selected": Dataset.from_dict({"row_id": ["a"]})}
+        usual = card(configs=configs)
+        first = replace(lineage[0], inputs={"dataset": Source("file", path, "f")})
+        counts = {**lineage[2].counts, "select_reason": {reason: 1}}
+        records = [first, lineage[1], replace(lineage[2], counts=counts)]
+        written = card(records=records, configs=configs, title=title, notes=notes, prompts={title: prompt})
+        assert written.data.configs == usual.data.configs
+        lines = written.text.splitlines()
+        headings = [line for line in usual.text.splitlines() if line.startswith("## ")]
+        assert [line for line in lines if line in headings] == headings
+        prose = re.sub(r"(?s)^(`{3,})text\n.*?\n\1$", "", written.text.removesuffix(f"{EMPTY_SECTION}\n"), flags=re.M)
+        assert "<!--" not in re.sub(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", "", prose)  # in code it is no comment
+        table = lines[lines.index(next(line for line in lines if line.startswith("| outcome | rows"))) :][:4]
+        bars = [len(re.sub(r"\\.", "", line).split("|")) for line in table]
+        assert bars == [4, 4, 4, 4]
 
 
 class TestStatisticsCard:
     @pytest.fixture
-    def card(self, tmp_path, scored, lineage):
+    def write(self, tmp_path, scored, lineage):
         student = Source("hub", "meta-llama/Llama-2-7b-hf", "x", COMMIT)
-        lineage[1] = replace(lineage[1], inputs={**lineage[1].inputs, "model": student})
+        records = [lineage[0], replace(lineage[1], inputs={**lineage[1].inputs, "model": student})]
         configs = {name: rows.select_columns(["row_id", "ifd_ppl"]) for name, rows in scored.items()}
-        patterns = {name: f"{name}/train-*.parquet" for name in configs}
-        write_statistics_card(tmp_path, configs, patterns, lineage[:2], "cc-by-nc-4.0", "A title")
-        return DatasetCard.load(tmp_path / "README.md")
 
-    def test_names_the_model_and_how_it_read_the_rows(self, card):
+        def make(**about):
+            write_statistics_card(tmp_path, configs, write_configs(tmp_path, configs), records, replace(ABOUT, **about))
+            return DatasetCard.load(tmp_path / "README.md")
+
+        return make
+
+    def test_names_the_model_and_how_it_read_the_rows(self, write):
+        text = write().text
+        link = f"[`meta-llama/Llama-2-7b-hf`](https://huggingface.co/meta-llama/Llama-2-7b-hf/tree/{COMMIT})"
         for name, value in (
-            ("model", f"`meta-llama/Llama-2-7b-hf` at `{COMMIT}`"),
+            ("model", f"{link} at `{COMMIT}`"),
             ("prompt template", "`vicuna`"),
             ("tokens kept of a prompt and its response", "512"),
             ("target tokens (span)", "`published`"),
             ("texts", "`data/rows.jsonl`"),
-            ("`original`", "4"),
-        ):
-            assert [name, value] in table_rows(card.text, name)
-
-    def test_says_how_to_select_by_them_and_how_to_verify_them(self, card):
-        assert "python recipes/select_rows.py --dataset " in card.text and " --statistics " in card.text
-        assert '--model_name_or_path "meta-llama/Llama-2-7b-hf" --template vicuna --max_length 512' in card.text
-
-    def test_metadata_lists_the_variants_and_no_default(self, card):
-        assert [config["config_name"] for config in card.data.to_dict()["configs"]] == ["original", "reflect_response"]
-        assert not any("default" in config for config in card.data.to_dict()["configs"])
-        assert card.data.pretty_name == "A title: scores by Llama-2-7b-hf"
-
-
-class TestModelCard:
-    def test_local_base_model_is_not_named_as_one_on_the_hub(self, tmp_path, lineage, sft_record):
-        options = {"license": "cc-by-nc-4.0", "title": "A model", "notes": "A note."}
-        card = model_card(tmp_path, [*lineage, sft_record], **options)
-        assert metadata_load(tmp_path / "README.md") == {
-            "license": "cc-by-nc-4.0",
-            "library_name": "transformers",
-            "pipeline_tag": "text-generation",
-            "tags": ["reflection-tuning", "sft", "trl"],
-        }
-        assert "# A model\n" in card.text
-        assert "`models/tiny-student` fine-tuned by TRL's SFTTrainer on 3 instruction pairs" in card.text
-        assert "\nA note.\n" in card.text
-        assert "`cc-by-nc-4.0`, passed on from the data." in card.text
-
-    def test_base_model_and_data_from_the_hub_are_linked(self, tmp_path, lineage, sft_record):
-        base = Source("hub", "meta-llama/Llama-2-7b-hf", "x", COMMIT)
-        data = Source("hub", "tatsu-lab/alpaca", "y", COMMIT)
-        lineage[0] = replace(lineage[0], inputs={"dataset": data})
-        sft = replace(sft_record, inputs={**sft_record.inputs, "model": base})
-        card = model_card(tmp_path, [*lineage, sft])
-        assert card.data.base_model == "meta-llama/Llama-2-7b-hf"
-        assert card.data.datasets == ["tatsu-lab/alpaca"]
-
-    def test_settings_and_outcome_of_the_training_stand_in_a_table(self, tmp_path, lineage, sft_record):
-        text = model_card(tmp_path, [*lineage, sft_record]).text
-        for name, value in (
-            ("`max_steps`", "12"),
-            ("`learning_rate`", "0.0001"),
-            ("steps", "12"),
-            ("epochs", "4.0"),
-            ("mean training loss (nats a token)", "5.25"),
         ):
             assert table_rows(text, name) == [[name, value]]
-        assert "Rows without room for their completion, which took no part: 1." in text
-        assert table_rows(text, "rows cut to fit") == []  # not counted then
-        assert "Prompt template: `vicuna`." in text
-        for record in lineage:
-            assert f"**{record.step}** (fingerprint `{record.fingerprint}`)" in text
+        assert table_rows(text, "`original`")[0] == ["`original`", "4", "scores of the pairs as they were"]
 
-    def test_training_on_plain_data_speaks_of_no_selection(self, tmp_path, sft_record):
-        card = model_card(tmp_path, [sft_record])
-        assert "Selective Reflection-Tuning" not in card.text
-        assert "## Licence" not in card.text
-        assert "license" not in metadata_load(tmp_path / "README.md")
+    def test_says_how_to_select_by_them_and_how_to_verify_them(self, write):
+        text = write(places=Places(dataset="me/rows", statistics="me/it's")).text
+        read = """--dataset me/rows --statistics 'me/it'"'"'s'"""
+        assert f"python recipes/select_rows.py {read} --strategy selective\n" in text
+        assert f"python recipes/verify_statistics.py {read} \\\n" in text
+        assert "--model_name_or_path meta-llama/Llama-2-7b-hf --template vicuna --max_length 512\n" in text
 
-    def test_counts_of_any_kind_are_rows_of_the_table_and_null_ones_are_none(self, tmp_path, lineage, sft_record):
-        counts = {**sft_record.counts, "rows_cut": 1200, "global_batch_size": 128, "tokens": 3_456_789, "resumed": None}
-        counts |= {"device": "cpu", "read": {"format": "alpaca", "skipped": 2}, "train_loss": None}
-        config = {**sft_record.config, "lora_target_modules": ["q_proj", "v_proj"], "report_to": "a|b\nc", "seed": None}
-        text = model_card(tmp_path, [*lineage, replace(sft_record, counts=counts, config=config)]).text
-        for name, value in (
-            ("rows cut to fit", "1,200"),
-            ("global batch size", "128"),
-            ("tokens", "3,456,789"),
-            ("device", "cpu"),
-            ("read", "format alpaca, skipped 2"),
-            ("`lora_target_modules`", "q_proj, v_proj"),
-        ):
-            assert table_rows(text, name) == [[name, value]]
-        assert "| `report_to` | a\\|b c |" in text
-        assert table_rows(text, "resumed") == table_rows(text, "`seed`") == []
-        assert table_rows(text, "mean training loss (nats a token)") == []
-        assert "Rows cut to fit the length limit: 1,200. Rows without room" in text
+    def test_metadata_name_the_scorer_and_the_columns(self, write, tmp_path):
+        data = write().data
+        assert data.pretty_name == "A title: scores by Llama-2-7b-hf"
+        rows = load_dataset(str(tmp_path), "reflect_response", split="train", cache_dir=str(tmp_path / "cache"))
+        assert rows["ifd_ppl"][:] == [0.75, None, 0.5, 0.25]
 
-    def test_merged_adapter_is_named(self, tmp_path, sft_record):
-        sft = replace(sft_record, config={**sft_record.config, "use_peft": True})
-        assert "An adapter was trained, and is merged into these weights.\n" in model_card(tmp_path, [sft]).text
-        (tmp_path / "adapter").mkdir()
-        assert "merged into these weights; it lies by itself in `adapter/`." in model_card(tmp_path, [sft]).text
+    def test_its_example_loads_them(self, write, tmp_path, monkeypatch):
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+        code = re.search(r"```python\n(.*?)\n```", write().text, re.DOTALL)[1]
+        found: dict = {}
+        exec(code, found)
+        assert found["scores"].column_names == ["row_id", "ifd_ppl"]
 
-    def test_licence_of_the_data_is_found_where_its_card_names_one(self, tmp_path, sft_record):
-        data = tmp_path / "data"
-        data.mkdir()
-        (data / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n# Rows\n")
-        sft = replace(sft_record, inputs={**sft_record.inputs, "dataset": Source("folder", str(data), "f")})
-        card = model_card(tmp_path, [sft])
-        assert card.data.license == "cc-by-nc-4.0"
-        assert "`cc-by-nc-4.0`, passed on from the data." in card.text
-        assert model_card(tmp_path, [sft], license="mit").data.license == "mit"
-
-
-class TestExample:
-    """The lines of use, run with a stub in the place of `transformers`."""
-
-    @pytest.fixture
-    def asked(self, tmp_path, lineage, sft_record, monkeypatch):
-        def run(**options):
-            template = options.pop("template", "vicuna")
-            sft = replace(sft_record, config={**sft_record.config, "template": template})
-            text = model_card(tmp_path, [*lineage, sft], **options).text
-            code = text.split("```python\n")[1].split("```")[0]
-            assert len(code.splitlines()) == 3
-            calls = []
-
-            def pipeline(task, model):
-                return lambda prompt, **_settings: calls.append((task, model, prompt)) or [{"generated_text": "Sleep."}]
-
-            monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(pipeline=pipeline))
-            exec(code, {})
-            return calls
-
-        return run
-
-    def test_asks_in_the_template(self, asked):
-        prompt = 'A "quoted"\n\\ prompt USER: {{ what }}? ASSISTANT:'
-        assert asked(prompt=prompt) == [("text-generation", "<this repository or folder>", prompt)]
-
-    def test_asks_a_chat_model_by_messages(self, asked):
-        ((_, _, prompt),) = asked(template="chat_template")
-        assert prompt == [{"role": "user", "content": EXAMPLE_QUESTION}]
-
-    def test_says_what_belongs_there_where_no_prompt_is_given(self, asked):
-        assert asked()[0][2] == "<a question in the template vicuna>"
-
-
-class TestEvaluation:
-    @pytest.fixture
-    def card(self, tmp_path, lineage, sft_record, evaluate_record):
-        return model_card(tmp_path, [*lineage, sft_record], title="A | model", evaluation=evaluate_record)
-
-    def test_tables_hold_the_comparisons_and_the_benchmarks(self, card):
-        said = "Compared with the answers of `runs/random/sft` by the judge `gpt-4`, asked twice"
-        assert said in card.text
-        vicuna, answers = table_rows(card.text, "vicuna")
-        counts = ["78", "40", "8", "30", "2", "1.128", "0.910 to 1.340", "0.282", "56.4 %", "53.1 %", "1,234", "987"]
-        assert vicuna == ["vicuna", *counts]
-        assert answers == ["vicuna", "78", "2", "0"]
-        assert table_rows(card.text, "koala")[0] == ["koala", "0", "0", "0", "0", "252", *["–"] * 7]
-        assert table_rows(card.text, "arc_challenge") == [
-            ["arc_challenge", "open_llm_leaderboard_v1", "acc_norm", "0.531", "0.015", "25", "1.0", "1,172"]
-        ]
-        assert table_rows(card.text, "gsm8k")[0][-1] == "20 of 1,319"
-        assert "template `vicuna`, max_new_tokens `512`, judge `gpt-4`, benchmarks `gsm8k`." in card.text
-
-    def test_metadata_is_a_model_index_that_the_hub_reads_back(self, card, tmp_path, evaluate_record):
-        results = evaluation_results(evaluate_record)
-        assert card.data.model_name == "A | model"
-        assert card.data.eval_results == results
-        index = metadata_load(tmp_path / "README.md")["model-index"]
-        assert index == eval_results_to_model_index("A | model", results)
-        assert model_index_to_eval_results(index) == ("A | model", results)
-        assert index[0]["results"][0] == {
-            "task": {"type": "text-generation"},
-            "dataset": {"name": "allenai/ai2_arc", "type": "allenai/ai2_arc"},
-            "metrics": [{"type": "acc_norm", "value": 0.5312, "name": "arc_challenge, acc_norm, 25-shot"}],
-            "source": {
-                "name": "lm-evaluation-harness",
-                "url": "https://github.com/EleutherAI/lm-evaluation-harness",
-            },
-        }
-
-    def test_metadata_says_what_each_number_is(self, evaluate_record):
-        values = {(one.dataset_type, one.metric_type): one for one in evaluation_results(evaluate_record)}
-        judged = values["vicuna", "win_score"]
-        assert judged.metric_value == 1.1282
-        assert judged.metric_name == "win score, 0 to 2, against runs/random/sft, judged by gpt-4, 78 pairs"
-        assert values["total", "length_controlled_win_rate"].metric_value == 0.5312
-        assert values["openai/gsm8k", "exact_match"].metric_name.endswith("5-shot, on 20 of 1,319 questions")
-        assert values["open_llm_leaderboard_v1", "mean"].metric_value == 0.4
-        assert not any(questions == "koala" for questions, _ in values)  # nothing of it is known
-
-    def test_what_two_suites_share_is_listed_once(self, evaluate_record):
-        benchmarks = evaluate_record.counts["benchmarks"]
-        twice = [*benchmarks, {**benchmarks[0], "suite": "other"}, {**benchmarks[0], "task": "x", "value": None}]
-        found = evaluation_results(replace(evaluate_record, counts={"benchmarks": twice}))
-        assert [one.dataset_type for one in found] == ["allenai/ai2_arc", "openai/gsm8k", "open_llm_leaderboard_v1"]
-
-    def test_names_cannot_break_a_table(self, tmp_path, sft_record, evaluate_record):
-        counts = {"judge": {"a|b\nc\\|d": evaluate_record.counts["judge"]["vicuna"]}}
-        text = model_card(tmp_path, [sft_record], evaluation=replace(evaluate_record, counts=counts)).text
-        assert "\n| a\\|b c\\\\\\|d | 78 |" in text
-
-    def test_without_a_judge_there_is_no_word_of_one(self, tmp_path, sft_record, evaluate_record):
-        record = replace(evaluate_record, counts={"answers": {"vicuna": {"ok": 80}}}, config={"template": "vicuna"})
-        record.inputs.pop("baseline")
-        card = model_card(tmp_path, [sft_record], evaluation=record)
-        assert "## Evaluation" in card.text and table_rows(card.text, "vicuna") == [["vicuna", "80"]]
-        assert "judge" not in card.text and "harness" not in card.text
-        assert "model-index" not in metadata_load(tmp_path / "README.md")
-
-    def test_without_an_evaluation_there_is_no_section(self, tmp_path, sft_record):
-        assert "## Evaluation" not in model_card(tmp_path, [sft_record]).text
-
-    def test_report_and_chart_are_shown_where_they_are(self, tmp_path, sft_record, evaluate_record):
-        stage, folder = tmp_path / "evaluate", tmp_path / "model"
-        stage.mkdir()
-        folder.mkdir()
-        copy_report(stage, folder)
-        assert not (folder / "evaluation").exists()
-        assert "evaluation/" not in model_card(folder, [sft_record], evaluation=evaluate_record).text
-        for name in ("report.md", "chart.svg", "results.json"):
-            (stage / name).write_text(name)
-        copy_report(stage, folder)
-        assert sorted(path.name for path in (folder / "evaluation").iterdir()) == ["chart.svg", "report.md"]
-        text = model_card(folder, [sft_record], evaluation=evaluate_record).text
-        assert "![wins, ties and losses](evaluation/chart.svg)" in text and "](evaluation/report.md)" in text
+    def test_keeps_the_same_rules_as_the_data_sets(self, write):
+        text = write().text
+        assert "\n\n\n" not in text and text.endswith(f"{EMPTY_SECTION}\n")
+        assert "## Selection" not in text and "hold for `meta-llama/Llama-2-7b-hf`" in text
+        assert not Path("plots").exists()

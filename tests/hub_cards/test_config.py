@@ -6,6 +6,7 @@ import pytest
 
 from hub_cards.config import PublishConfig
 from hub_cards.provenance import write_records
+from hub_cards.sources import Source
 
 
 @pytest.fixture
@@ -17,12 +18,62 @@ def run_folder(tmp_path, lineage):
     return tmp_path / "run"
 
 
-def test_licence_must_be_named(complaint):
-    assert complaint(PublishConfig, "run").startswith("--license: name the licence of the data")
+def test_the_licence_is_the_sources_or_must_be_named(run_folder, lineage, complaint, tmp_path):
+    config = PublishConfig(folder=str(run_folder))
+    said = complaint(config.planned_record)
+    assert said.startswith("--license: ") and "states no licence that could be passed on; name it" in said
+    (tmp_path / "README.md").write_text("---\nlicense: odc-by\n---\n")
+    lineage[0].inputs["dataset"] = Source("folder", str(tmp_path), "f")
+    write_records(run_folder / "select", lineage)
+    assert config.planned_record().config["license"] == "odc-by"
+    assert PublishConfig(folder=str(run_folder), license="mit").planned_record().config["license"] == "mit"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "--folder: name the run to publish"),
+        ({"folder": "run", "language": "en"}, "--language 'en': must be a list"),
+        ({"folder": "run", "push_to_hub": True}, "--push_to_hub: name --hub_dataset_id user/name, --hub_model_id"),
+        ({"folder": "run", "dry_run": True}, "--dry_run: name --hub_dataset_id user/name, --hub_model_id"),
+        ({"folder": "run", "hub_statistics_id": "a/b"}, "--hub_statistics_id: goes with --hub_dataset_id"),
+    ],
+)
+def test_settings_that_say_too_little_are_refused(settings, said, complaint):
+    assert complaint(PublishConfig, **settings).startswith(said)
+
+
+def test_a_model_that_was_not_trained_is_not_published(run_folder, complaint):
+    config = PublishConfig(folder=str(run_folder), license="mit", push_to_hub=True, hub_model_id="tester/model")
+    assert "holds no finished sft, so no model" in complaint(config.planned_record)
+
+
+def test_the_names_on_the_hub_follow_from_that_of_the_data_set():
+    config = PublishConfig(folder="run", hub_dataset_id="a/rows", hub_model_id="b/model", private=False)
+    found = {kind: (one.repo_id, one.repo_type, one.kind, one.private) for kind, one in config.targets().items()}
+    assert found == {
+        "dataset": ("a/rows", "dataset", "dataset", False),
+        "statistics": ("a/rows-statistics", "dataset", "statistics", False),
+        "model": ("b/model", "model", "model", False),
+    }
+    assert PublishConfig(folder="run").targets() == {}
+
+
+def test_the_tag_is_the_runs_or_the_one_that_is_given(run_folder):
+    settings = {"folder": str(run_folder), "license": "mit"}
+    named, given, local = (
+        PublishConfig(**settings, **more)
+        for more in ({"hub_dataset_id": "a/rows"}, {"hub_dataset_id": "a/rows", "hub_tag": "v1"}, {})
+    )
+    assert named.tag(record := named.planned_record()) == f"run-{record.fingerprint[:12]}"
+    assert given.tag(given.planned_record()) == "v1"
+    assert local.tag(local.planned_record()) is None
+    assert local.places(local.planned_record()).dataset == "./runs/publish/dataset"
+    assert named.places(record).dataset == "a/rows"
 
 
 def test_inputs_are_the_finished_stages(run_folder, lineage):
-    record = PublishConfig(str(run_folder), license="mit").planned_record()
+    record = PublishConfig(folder=str(run_folder), license="mit").planned_record()
     assert {name: source.fingerprint for name, source in record.inputs.items()} == {
         "score": lineage[1].fingerprint,
         "select": lineage[2].fingerprint,
@@ -31,10 +82,10 @@ def test_inputs_are_the_finished_stages(run_folder, lineage):
 
 
 def test_trained_model_is_one_of_them_where_there_is_one(run_folder, lineage, sft_record):
-    without = PublishConfig(str(run_folder), license="mit").planned_record()
+    without = PublishConfig(folder=str(run_folder), license="mit").planned_record()
     (run_folder / "sft").mkdir()
     write_records(run_folder / "sft", [*lineage, sft_record])
-    record = PublishConfig(str(run_folder), license="mit").planned_record()
+    record = PublishConfig(folder=str(run_folder), license="mit").planned_record()
     assert record.inputs["sft"].fingerprint == sft_record.fingerprint
     assert record.fingerprint != without.fingerprint
 
@@ -51,7 +102,7 @@ class TestEvaluation:
             ):
                 (run_folder / name).mkdir(exist_ok=True)
                 write_records(run_folder / name, records)
-            return PublishConfig(str(run_folder), license="mit")
+            return PublishConfig(folder=str(run_folder), license="mit")
 
         return write
 
@@ -74,7 +125,7 @@ class TestEvaluation:
 @pytest.mark.parametrize("missing", ["score", "select"])
 def test_unfinished_stage_is_named(missing, run_folder, complaint):
     (run_folder / missing / "provenance.json").unlink()
-    config = PublishConfig(str(run_folder), license="mit")
+    config = PublishConfig(folder=str(run_folder), license="mit")
     assert complaint(config.planned_record) == f"--folder {run_folder}: holds no finished {missing}"
 
 
@@ -86,7 +137,7 @@ def test_what_the_cards_say_is_part_of_the_key(change, run_folder):
 
 
 def test_places_are_not_part_of_the_key(run_folder):
-    before = PublishConfig(str(run_folder), license="mit").planned_record()
+    before = PublishConfig(folder=str(run_folder), license="mit").planned_record()
     moved = run_folder.rename(run_folder.parent / "moved")
-    after = PublishConfig(str(moved), output_dir="elsewhere", license="mit").planned_record()
+    after = PublishConfig(folder=str(moved), output_dir="elsewhere", license="mit").planned_record()
     assert before.fingerprint == after.fingerprint

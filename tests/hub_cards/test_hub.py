@@ -81,8 +81,8 @@ def test_a_hang_ends_by_our_own_timeout(hub, rows, waits, monkeypatch):
     ("login", "status", "said"),
     [
         ("bad_token", None, "the Hub does not accept the token"),
-        ("other_token", None, "there is no such repository on the Hub, or your token may not see it"),
-        (None, None, "there is no such repository on the Hub, or nobody without a token may not see it"),
+        ("other_token", None, "there is no such repository on the Hub, or it is private and your token may not see it"),
+        (None, None, "there is no such repository on the Hub, or it is private and there is no token: set HF_TOKEN"),
         ("token", 403, "your token may not look at it"),
         ("token", 400, "cannot look at it: the Hub says 400"),
     ],

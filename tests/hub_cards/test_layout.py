@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset, DatasetDict, Value, concatenate_datasets, load_dataset
 
 from hub_cards import layout
-from hub_cards.cards import write_dataset_card
+from hub_cards.cards import About, write_dataset_card
 from hub_cards.layout import copy_model, published_configs, statistics_configs, write_configs
 
 
@@ -34,7 +34,7 @@ def published(tmp_path, lineage):
         folder = tmp_path / "published"
         folder.mkdir()
         patterns = write_configs(folder, configs)
-        write_dataset_card(folder, configs, patterns, lineage, "cc-by-nc-4.0", "Title", "Notes.")
+        write_dataset_card(folder, configs, patterns, lineage, About("Title", "cc-by-nc-4.0", notes="Notes."))
         return lambda *name: load_dataset(str(folder), *name, split="train", cache_dir=str(tmp_path / "cache"))
 
     return publish
@@ -199,6 +199,6 @@ def test_a_second_run_is_never_answered_with_the_first_ones_rows(tmp_path, linea
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         configs = {"selected": Dataset.from_dict({"row_id": ids})}
-        write_dataset_card(folder, configs, write_configs(folder, configs), lineage, "mit", "Title", "")
+        write_dataset_card(folder, configs, write_configs(folder, configs), lineage, About("Title", "mit"))
         loaded = load_dataset(str(folder), "selected", split="train", cache_dir=str(tmp_path / "cache"))
         assert loaded["row_id"][:] == ids

@@ -15,7 +15,7 @@ from hub_cards.target import Target
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waits, and read back in this process: tests/hub_cards/test_read_back.py does it in one of its own."""
-    monkeypatch.setattr("hub_cards.hub.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("hub_cards.hub.time.sleep", lambda _: None)
     monkeypatch.setattr(publishing, "read_back", lambda repositories: [compare(one) for one in repositories])
 
 
@@ -40,7 +40,7 @@ def test_a_run_is_pushed_tagged_read_back_and_tied_together(hub, run, capsys):
     assert rows["tags"] == {"run-1": rows["head"]} and scores["tags"] == {"run-1": scores["head"]}
     assert [(one.repo_id, one.commit, one.seen) for one in receipts] == [
         ("tester/rows", rows["head"], "2 configs, 4 rows"),
-        ("lab/scores", scores["head"], "1 configs, 2 rows"),
+        ("lab/scores", scores["head"], "1 config, 2 rows"),
     ]
     (collection,) = hub.collections()
     assert (collection["title"], collection["private"], collection["owner"]["name"]) == (
@@ -132,8 +132,8 @@ def test_the_plan_shows_visibility_files_sizes_and_card(hub, run):
 
 def test_receipts_are_kept_beside_the_result(hub, run, tmp_path):
     receipts = publish(run()[:1])
-    write_receipts(tmp_path, receipts)
-    (kept,) = json.loads((tmp_path / "hub.json").read_text())
+    write_receipts(tmp_path / "publish", receipts)
+    (kept,) = json.loads((tmp_path / "publish.hub.json").read_text())
     assert kept["repo_id"] == "tester/rows" and kept["commit"] == receipts[0].commit and kept["tag"] == "run-1"
     assert hub.collections() == []
 
@@ -162,6 +162,6 @@ def test_a_key_in_what_is_laid_out_stops_it(lay_out, complaint, monkeypatch, nam
 def test_nothing_is_pushed_where_one_of_the_names_is_refused(hub, run):
     repositories = run()
     hub.put("dataset", "lab/scores", {"data.csv": "a"})
-    with pytest.raises(BadInputError, match="is taken|is open to all"):
+    with pytest.raises(BadInputError, match=r"is taken|is open to all"):
         publish(repositories)
     assert hub.repo("dataset", "tester/rows") is None

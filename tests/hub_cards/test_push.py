@@ -13,7 +13,7 @@ TARGET = Target("tester/rows", "dataset", "dataset", "--hub_dataset_id")
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub_cards.hub.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("hub_cards.hub.time.sleep", lambda _: None)
 
 
 @pytest.fixture

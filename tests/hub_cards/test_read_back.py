@@ -86,7 +86,7 @@ def test_a_file_that_is_missing_is_found(hub, rows):
 )
 def test_rows_that_differ_are_found_by_their_numbers_features_and_values(hub, rows, lay_out, monkeypatch, change, said):
     """Were the Hub's own hashes wrong, the rows themselves would tell."""
-    monkeypatch.setattr("hub_cards.read_back.compare_files", lambda repository, folder: None)
+    monkeypatch.setattr("hub_cards.read_back.compare_files", lambda *_: None)
     folder = lay_out("changed", TEXTS, score=[None, *(number / 7 for number in range(29))])
     for path in folder.glob("original/*.parquet"):
         pq.write_table(change(pq.read_table(path).replace_schema_metadata(None)), path)
@@ -95,7 +95,7 @@ def test_rows_that_differ_are_found_by_their_numbers_features_and_values(hub, ro
 
 
 def test_a_model_that_differs_is_found(hub, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("hub_cards.read_back.compare_files", lambda repository, folder: None)
+    monkeypatch.setattr("hub_cards.read_back.compare_files", lambda *_: None)
     other = tmp_path / "other"
     shutil.copytree(model["folder"], other)
     config = (other / "config.json").read_text()
@@ -108,4 +108,4 @@ def test_files_put_beside_are_compared_alone(hub, rows, lay_out, tmp_path):
     (tmp_path / "page/plots").mkdir(parents=True)
     shutil.copy(f"{rows['folder']}/plots/flow.png", tmp_path / "page/plots")
     write_manifest(tmp_path / "page", "dataset")
-    assert compare({**rows, "folder": str(tmp_path / "page"), "whole": False}) == "1 files"
+    assert compare({**rows, "folder": str(tmp_path / "page"), "whole": False}) == "1 file"

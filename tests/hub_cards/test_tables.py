@@ -14,6 +14,7 @@ from hub_cards.tables import (
     means_table,
     quartiles_table,
     reason_table,
+    settings_line,
     span_line,
     statistics_table,
     status_table,
@@ -143,6 +144,22 @@ def test_text_has_aligned_columns_numbers_to_the_right():
 
 def test_markdown_has_its_header_line():
     assert as_markdown(TABLE) == "| name | n |\n| --- | ---: |\n| long name | 5 |\n| x | 1,000 |"
+
+
+def test_markdown_words_stand_to_the_left():
+    table = [["outcome", "n", "meaning"], ["ok", "1", "all < well"]]
+    expected = "| outcome | n | meaning |\n| --- | ---: | --- |\n| ok | 1 | all < well |"
+    assert as_markdown(table, words=True) == expected
+
+
+def test_markdown_cells_open_no_html_and_leave_code_alone():
+    lines = as_markdown([["h"], ["<!-- a"], ["`<b> | c`"], ["<0.001"]]).splitlines()[2:]
+    assert lines == ["| &lt;!-- a |", "| `<b> \\| c` |", "| <0.001 |"]
+
+
+def test_settings_of_any_kind_are_code(lineage):
+    record = replace(lineage[0], config={"limit": None, "path": "a`b", "scores": ["x", 1], "flag": True})
+    assert settings_line(record) == "path ``a`b``, scores `x, 1`, flag `true`"
 
 
 @pytest.mark.parametrize(("cell", "shown"), [("a|b", "a\\|b"), ("–", "–")])

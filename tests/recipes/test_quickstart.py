@@ -20,6 +20,42 @@ VARIANTS = ("original", "reflect_instruction", "reflect_response", "reflect_both
 TRAINED = ("random", "length_matched", "ours")  # the arms of the comparison
 
 
+def test_it_is_published_loaded_back_and_trained_on(hub, script, quickstart_run, tmp_path):
+    """The round trip as a user makes it, read back in a process of its own; then from the cache alone."""
+    folder, _ = quickstart_run
+    names = ["--hub_dataset_id", "tester/quickstart", "--hub_model_id", "tester/quickstart-model"]
+    arguments = [
+        "--config",
+        "recipes/quickstart/publish.yaml",
+        "--folder",
+        folder,
+        "--output_dir",
+        tmp_path / "publish",
+    ]
+    done = script("publish.py", *arguments, *names, "--push_to_hub", "True")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("read back: ") == 3
+    hub.fresh_cache()
+    chosen = ["--config", "recipes/quickstart/select.yaml", "--dataset", "tester/quickstart"]
+    chosen += ["--statistics", "tester/quickstart-statistics", "--output_dir", tmp_path / "select"]
+    done = script("select_rows.py", *chosen)
+    assert done.returncode == 0, done.stderr
+    kept = load_from_disk(folder / "select")["selected"]
+    assert load_from_disk(tmp_path / "select")["selected"]["row_id"][:] == kept["row_id"][:]
+    training = ["--config", "recipes/quickstart/sft.yaml", "--dataset", "tester/quickstart", "--max_steps", "1"]
+    training += ["--model_name_or_path", "tester/quickstart-model", "--output_dir"]
+    done = script("sft.py", *training, tmp_path / "sft")
+    assert done.returncode == 0, done.stderr
+    record = read_records(tmp_path / "sft")[-1]
+    assert record.counts["rows"] == len(kept)
+    for role, kind, name in (("dataset", "dataset", "quickstart"), ("model", "model", "quickstart-model")):
+        assert record.inputs[role].revision == hub.repo(kind, f"tester/{name}")["head"]
+    hub.go_offline()
+    done = script("sft.py", *training, tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert read_records(tmp_path / "again")[-1].fingerprint == record.fingerprint
+
+
 def test_it_ends_with_a_summary_of_what_it_did(quickstart_run):
     folder, printed = quickstart_run
     assert re.findall(r"^\$ python .*recipes/(\w+)\.py", printed, re.M) == [

@@ -9,7 +9,7 @@ from reflection.oracles import Completion, OracleRequest
 from reflection.oracles.base import replay
 from reflection.prompts import load_prompts
 from reflection.reflect import Asking, ask, assemble
-from reflection.statuses import EXTRACTION_FAILURES, GUARD_FAILURES, NO_TEXT, OPEN
+from reflection.statuses import ADOPTED, EXTRACTION_FAILURES, GUARD_FAILURES, NO_TEXT, OPEN, REASONS
 
 ALL = ("reflect_instruction", "reflect_response", "reflect_both")
 COLUMNS = [
@@ -401,6 +401,7 @@ def test_rows_keep_their_order_and_identity_over_many_shards(run, monkeypatch):
             "reflect_response": {"ok": 11},
             "reflect_both": {"parent_not_reflected": 6, "ok": 5},
         },
+        "meanings": {name: {**ADOPTED, **REASONS}[name] for name in ("ok", "empty_completion", "parent_not_reflected")},
     }
 
 
