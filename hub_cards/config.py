@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hub_cards.card_about import Places
+from hub_cards.cards.about import Places
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, read_records
-from hub_cards.run_about import licence_to_publish
+from hub_cards.publishing.about_run import licence_to_publish
+from hub_cards.publishing.target import DatasetPushArguments, Target, tag_of
 from hub_cards.sources import Source
 from hub_cards.stages import find_record
-from hub_cards.target import DatasetPushArguments, Target, tag_of
 
 STEP = "publish"
 VERSION = 4

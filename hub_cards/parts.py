@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from hub_cards.arrow import mapped
 from hub_cards.errors import BadInputError
-from hub_cards.remote import RemoteFile, parquet_source
+from hub_cards.hub.remote import RemoteFile, parquet_source
 from hub_cards.schema import VARIANTS
 from hub_cards.sources import Source, data_files, hub_data_files, hub_folder, is_saved_folder
 

@@ -18,7 +18,7 @@ from datasets import Dataset, DatasetDict
 from hub_cards.arrow import mapped
 from hub_cards.errors import BadInputError
 from hub_cards.formats import FieldError, Format, Pair, detect_format
-from hub_cards.hub_rows import find_split, split_records
+from hub_cards.hub.rows import find_split, split_records
 from hub_cards.parts import (
     ALIASES,
     AnyFile,

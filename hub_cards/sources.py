@@ -13,7 +13,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from hub_cards.errors import BadInputError
-from hub_cards.remote import FIRST_BLOCK, HubFolder, RemoteFile, parquet_source, resolve_commit
+from hub_cards.hub.remote import FIRST_BLOCK, HubFolder, RemoteFile, parquet_source, resolve_commit
 
 FILE_TYPES = (".json", ".jsonl", ".parquet")
 LARGE_FILE = 2**20

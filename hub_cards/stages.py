@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from datasets import DatasetDict
 
 from hub_cards.cli import is_main_process, say
-from hub_cards.hub import small_file
+from hub_cards.hub.client import small_file
 from hub_cards.provenance import PROVENANCE_FILE, StepRecord, digest_of, fingerprint_of, read_records
 from hub_cards.sources import Source
 from hub_cards.storage import check_output_dir, is_up_to_date, locked, save_result
 
 if TYPE_CHECKING:
-    from hub_cards.stage_push import StagePush
+    from hub_cards.publishing.stage import StagePush
 
 
 def lineage(*folders: str) -> list[StepRecord]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hub_cards.card_text import code, one_line, without_html
+from hub_cards.cards.text import code, one_line, without_html
 from hub_cards.provenance import StepRecord
 from hub_cards.schema import VARIANTS
 

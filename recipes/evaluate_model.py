@@ -11,8 +11,8 @@ from pathlib import Path
 
 from hub_cards.cli import is_main_process, run, say
 from hub_cards.launch import join_processes
-from hub_cards.model_push import ModelPush
 from hub_cards.provenance import fingerprint_of, read_records, write_records
+from hub_cards.publishing.model import ModelPush
 from hub_cards.stages import find_record, lineage_of, stage
 from hub_cards.storage import new_folder, work_dir
 from training.evaluation_config import STEP, EvaluateConfig

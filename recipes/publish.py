@@ -7,13 +7,13 @@ python recipes/publish.py --folder runs/mine --hub_dataset_id me/mine --hub_mode
 import time
 from pathlib import Path
 
-from hub_cards.access import can_ask, check_access
 from hub_cards.cli import run, say
 from hub_cards.config import DATASET, EVALUATION, MODEL, STATISTICS, STEP, PublishConfig
 from hub_cards.provenance import StepRecord, read_records, write_records
-from hub_cards.publishing import Repository, publish, show_plan, write_receipts
-from hub_cards.run_about import about_run
-from hub_cards.run_layout import lay_out_dataset, lay_out_model, lay_out_statistics
+from hub_cards.publishing.about_run import about_run
+from hub_cards.publishing.access import can_ask, check_access
+from hub_cards.publishing.layout import lay_out_dataset, lay_out_model, lay_out_statistics
+from hub_cards.publishing.publish import Repository, publish, show_plan, write_receipts
 from hub_cards.stages import stage
 from hub_cards.storage import new_folder
 from scoring.report import draw_set

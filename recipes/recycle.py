@@ -9,17 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub_cards.access import check_access
 from hub_cards.cli import explicit_settings, parse_config, run_main
 from hub_cards.config import PublishConfig
 from hub_cards.errors import BadInputError
 from hub_cards.launch import launch, launcher_words, show
 from hub_cards.provenance import StepRecord
-from hub_cards.run_about import licence_to_publish
+from hub_cards.publishing.about_run import licence_to_publish
+from hub_cards.publishing.access import check_access
+from hub_cards.publishing.target import Target
 from hub_cards.sources import Source
 from hub_cards.storage import check_output_dir, is_up_to_date
 from hub_cards.summary import summarize
-from hub_cards.target import Target
 from reflection.config import ReflectConfig
 from scoring.config import ScoreConfig, SelectConfig
 from training import config as sft_config

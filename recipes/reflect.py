@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hub_cards.cli import is_main_process, run
 from hub_cards.launch import join_processes
+from hub_cards.publishing.stage import StagePush
 from hub_cards.rows import load_rows
-from hub_cards.stage_push import StagePush
 from hub_cards.stages import lineage_of, run_stage
 from hub_cards.storage import work_dir
 from reflection.config import ReflectConfig

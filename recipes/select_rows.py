@@ -8,8 +8,8 @@ python recipes/select_rows.py --dataset tatsu-lab/alpaca --statistics MingLiiii/
 from functools import partial
 
 from hub_cards.cli import run, say
-from hub_cards.layout import with_prompts
-from hub_cards.stage_push import StagePush
+from hub_cards.publishing.contents import with_prompts
+from hub_cards.publishing.stage import StagePush
 from hub_cards.stages import find_record, lineage_of, run_stage
 from scoring.config import SelectConfig
 from scoring.selection.apply import select_rows

@@ -8,10 +8,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from hub_cards.cards import EXAMPLE_QUESTION, write_model_card
+from hub_cards.cards.model import EXAMPLE_QUESTION, write_model_card
 from hub_cards.cli import is_main_process, run_main, say
-from hub_cards.model_push import ModelPush
 from hub_cards.provenance import write_records
+from hub_cards.publishing.model import ModelPush
 from hub_cards.stages import find_record, lineage_of, stage
 from hub_cards.storage import new_folder, work_dir
 from training.config import parse_sft, planned_record, push_target

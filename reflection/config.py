@@ -7,10 +7,10 @@ from pathlib import Path
 
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, fingerprint_of
+from hub_cards.publishing.target import DatasetPushArguments
 from hub_cards.rows import DataArguments
 from hub_cards.schema import REFLECTED_VARIANTS
 from hub_cards.sources import Source, find_model, hash_file
-from hub_cards.target import DatasetPushArguments
 from hub_cards.where import HELP, parse_condition
 from reflection.oracles.config import OracleArguments
 from reflection.prompts import ReflectionPrompt, load_prompts

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
+from hub_cards.publishing.target import DatasetPushArguments
 from hub_cards.rows import DataArguments
 from hub_cards.sources import Source, find_model, find_source, hash_file
-from hub_cards.target import DatasetPushArguments
 from scoring.selection import STRATEGIES
 from scoring.selection.steps import HELP, Step, parse_steps
 from scoring.spans import PUBLISHED, SPANS

@@ -13,8 +13,8 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from hub_cards.arrow import arrow_column, numbers, positions_in
 from hub_cards.cli import say
-from hub_cards.columns import ColumnReader
 from hub_cards.errors import BadInputError
+from hub_cards.hub.columns import ColumnReader
 from hub_cards.parts import find_parts, parts_of
 from hub_cards.provenance import fingerprint_of, read_records
 from hub_cards.rows import row_ids

@@ -234,7 +234,7 @@ class TestWheel:
             and not name.startswith(EVALUATE_MODULES)
             and (
                 name.endswith(".py")
-                or (name.startswith("hub_cards/templates/") and name.endswith(".jinja"))
+                or (name.startswith("hub_cards/cards/templates/") and name.endswith(".jinja"))
                 or (str(Path(name).parent) in WITH_YAMLS and name.endswith(".yaml"))
                 or name.startswith("training/data/")
             )

@@ -10,9 +10,9 @@ from typing import Any
 from hub_cards.cli import build_config, explicit_settings, parse_config
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
+from hub_cards.publishing.target import Target
 from hub_cards.rows import DataArguments
 from hub_cards.sources import find_model
-from hub_cards.target import Target
 from scoring.templates import check_template_name
 from training.curriculum import parse_order
 from training.global_batch import share_out

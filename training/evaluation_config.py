@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
+from hub_cards.publishing.target import ModelPushArguments
 from hub_cards.sources import Source
-from hub_cards.target import ModelPushArguments
 from reflection.oracles import OracleArguments, check_key, find_oracle_model
 from training.benchmarks import check_benchmarks, check_harness
 from training.generation_config import GenerationArguments, find_generator

@@ -7,11 +7,11 @@ import pytest
 from datasets import Dataset, DatasetDict, Features, Value
 from huggingface_hub import DatasetCardData
 
+from hub_cards.cards.own_section import EMPTY_SECTION
 from hub_cards.errors import BadInputError
-from hub_cards.layout import write_configs
-from hub_cards.manifest import write_manifest
-from hub_cards.own_section import EMPTY_SECTION
 from hub_cards.provenance import StepRecord
+from hub_cards.publishing.contents import write_configs
+from hub_cards.publishing.manifest import write_manifest
 from hub_cards.sources import Source
 
 

@@ -35,7 +35,7 @@ configs:
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch):
     """What `ask` waits between its tries takes no time."""
-    monkeypatch.setattr("hub_cards.hub.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr("hub_cards.hub.client.time", SimpleNamespace(sleep=lambda _: None))
 
 
 def texts(name: str, numbers=range(3), pad: int = 0) -> list[dict[str, str]]:

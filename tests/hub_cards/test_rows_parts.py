@@ -10,8 +10,8 @@ from datasets import Dataset
 
 from hub_cards import rows
 from hub_cards.errors import BadInputError
-from hub_cards.layout import write_configs
 from hub_cards.provenance import StepRecord, write_records
+from hub_cards.publishing.contents import write_configs
 from hub_cards.rows import DataArguments, load_rows, load_variants, row_id
 from hub_cards.schema import VARIANTS
 from hub_cards.sources import find_source

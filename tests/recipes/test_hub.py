@@ -14,9 +14,9 @@ import yaml
 from datasets import get_dataset_config_names, load_dataset, load_from_disk
 from huggingface_hub import DatasetCard, ModelCard
 
-from hub_cards import publishing
 from hub_cards.provenance import read_records
-from hub_cards.read_back import compare
+from hub_cards.publishing import publish as publishing
+from hub_cards.publishing.read_back import compare
 
 CONFIGS = ["selected", "original", "reflect_instruction", "reflect_response", "reflect_both"]
 IDS = ("--hub_dataset_id", "tester/small", "--hub_model_id", "tester/small-model")
@@ -25,7 +25,7 @@ IDS = ("--hub_dataset_id", "tester/small", "--hub_model_id", "tester/small-model
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waits, and read back in this process: tests/recipes/test_quickstart.py does it in one of its own."""
-    monkeypatch.setattr("hub_cards.hub.time.sleep", lambda _: None)
+    monkeypatch.setattr("hub_cards.hub.client.time.sleep", lambda _: None)
     monkeypatch.setattr(publishing, "read_back", lambda repositories: [compare(one) for one in repositories])
 
 

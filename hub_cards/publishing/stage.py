@@ -1,0 +1,78 @@
+"""Publish the result of one stage by itself, when it is finished: `--push_to_hub` of reflect, score and select."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset, DatasetDict
+
+from hub_cards.cli import say
+from hub_cards.provenance import StepRecord, read_records
+from hub_cards.publishing.target import DatasetPushArguments, tag_of
+from hub_cards.storage import load_folder
+
+
+def all_parts(result: DatasetDict, _records: list[StepRecord]) -> Mapping[str, Dataset]:
+    """Each part of a result is a config."""
+    return result
+
+
+@dataclass(frozen=True)
+class StagePush:
+    """Whether and where a stage publishes its result.
+
+    Attributes:
+        arguments: the flags.
+        configs: from the saved result and its lineage what is published, by the name of the config.
+    """
+
+    arguments: DatasetPushArguments
+    configs: Callable[[DatasetDict, list[StepRecord]], Mapping[str, Dataset]] = all_parts
+
+    def check(self, record: StepRecord, earlier: list[StepRecord]) -> None:
+        """May the result be published? Asked before the stage does anything.
+
+        Raises:
+            BadInputError: no repository or licence is named, or the Hub would refuse.
+            StoppedError: the Hub does not answer.
+        """
+        target = self.arguments.target(record.step)
+        if target is None:
+            return
+        from hub_cards.publishing.about_run import licence_to_publish
+        from hub_cards.publishing.access import check_access
+
+        check_access([target], licence_to_publish(self.arguments.license, [*earlier, record]))
+
+    def push(self, folder: Path) -> None:
+        """Publish what the stage saved in `folder`; a result that another run may still mend is not published.
+
+        Raises:
+            BadInputError: the Hub refuses.
+            StoppedError: the Hub does not answer.
+        """
+        records = read_records(folder)
+        record = records[-1]
+        target = self.arguments.target(record.step)
+        if target is None:
+            return
+        if record.unfinished:
+            say(record.step, f"not published: {record.unfinished:,} answers are still to come; run the same command")
+            return
+        from hub_cards.cards.about import Places
+        from hub_cards.publishing.about_run import about_run
+        from hub_cards.publishing.layout import lay_out_result
+        from hub_cards.publishing.publish import Repository, publish, write_receipts
+
+        tag = self.arguments.hub_tag or tag_of(record.result_fingerprint)
+        title = target.repo_id.split("/")[1]
+        about = about_run(records, self.arguments.license, title, Places(dataset=target.repo_id, tag=tag))
+        # Beside the result: the system's place for temporary files may be too small for it.
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.hub-") as place:
+            laid_out = Path(place) / target.kind
+            lay_out_result(laid_out, self.configs(load_folder(folder), records), records, about)
+            receipts = publish([Repository(target, laid_out, tag)])
+        write_receipts(folder, receipts)
