@@ -1,11 +1,17 @@
-"""The commands of the guide to training and evaluation: each is understood by its script; the snippet is run."""
+"""The commands of the guides: each is understood by its script; the snippet of the one to evaluation is run."""
 
 import re
+import runpy
 import shlex
+import sys
+from unittest import mock
 
 import pytest
 
 from hub_cards.cli import parse_config
+from hub_cards.config import PublishConfig
+from reflection.config import ReflectConfig
+from scoring.config import ScoreConfig, SelectConfig
 from training.config import parse_sft
 from training.evaluation_config import EvaluateConfig
 from training.sweep import SweepConfig
@@ -17,8 +23,19 @@ PARSERS = {
     "evaluate_model.py": lambda argv: parse_config(EvaluateConfig, argv),
     "sweep.py": lambda argv: parse_config(SweepConfig, argv),
     "win_rates.py": lambda argv: parse_config(WinRatesConfig, argv),
+    "publish.py": lambda argv: parse_config(PublishConfig, argv),
+    "reflect.py": lambda argv: parse_config(ReflectConfig, argv),
+    "score.py": lambda argv: parse_config(ScoreConfig, argv),
+    "select_rows.py": lambda argv: parse_config(SelectConfig, argv),
+    "recycle.py": lambda argv: arguments_of("recycle.py", argv),
 }
-GUIDES = {"training/README.md": 8, "README.md": 2}
+GUIDES = {"training/README.md": 8, "README.md": 6, "hub_cards/README.md": 10}
+
+
+def arguments_of(script: str, argv: list[str]) -> object:
+    """What a script that is none of our dataclasses makes of its command line."""
+    with mock.patch.object(sys, "argv", [script, *argv]):
+        return runpy.run_path(f"recipes/{script}", run_name="guide")["parse_arguments"]()
 
 
 def commands(text: str) -> list[list[str]]:
