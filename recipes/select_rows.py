@@ -8,7 +8,7 @@ python recipes/select_rows.py --dataset tatsu-lab/alpaca --statistics MingLiiii/
 from functools import partial
 
 from hub_cards.cli import run, say
-from hub_cards.publishing.contents import with_prompts
+from hub_cards.publishing.contents import check_kept, with_prompts
 from hub_cards.publishing.stage import StagePush
 from hub_cards.stages import find_record, lineage_of, run_stage
 from scoring.config import SelectConfig
@@ -41,6 +41,7 @@ def published_parts(result, records):
     """What is selected, with prompts where the rows were scored in a template; and what was decided of each row."""
     score = find_record(records, "score")
     template = score and score.config.get("template")
+    check_kept(result["selected"])
     if template is None:
         return result
     return {**result, "selected": with_prompts(result["selected"], partial(prompt_completion, template=template))}

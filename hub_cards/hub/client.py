@@ -7,6 +7,7 @@ a refusal behind its cache; so what we ask goes through `ask`.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -40,11 +41,13 @@ def hub_api() -> HfApi:
 
 
 def _keep_quiet() -> None:
-    """What the client warns of, such as a commit without a change, is no news to us: we say it ourselves."""
-    from huggingface_hub.utils import logging
+    """What the client warns of, such as a commit without a change, we say ourselves; bars are for who looks on."""
+    from huggingface_hub.utils import disable_progress_bars, logging
 
     if "HF_HUB_VERBOSITY" not in os.environ:
         logging.set_verbosity_error()
+    if not sys.stderr.isatty() and "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ:
+        disable_progress_bars()
 
 
 @lru_cache(maxsize=1)

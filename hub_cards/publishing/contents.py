@@ -69,14 +69,19 @@ def published_configs(
     return configs
 
 
+def check_kept(chosen: Dataset) -> None:
+    """Raise `BadInputError` where no row was kept: `load_dataset` cannot read a default config without rows."""
+    if len(chosen) == 0:
+        raise BadInputError("the selection kept no row, so there is nothing to publish: see its select_reason")
+
+
 def with_prompts(chosen: Dataset, add_prompts: Callable[[Batch], Batch]) -> Dataset:
     """The kept rows with `prompt` and `completion` beside them, as `trl sft` takes them.
 
     Raises:
-        BadInputError: no row was kept, and `load_dataset` cannot read a default config without rows.
+        BadInputError: no row was kept.
     """
-    if len(chosen) == 0:
-        raise BadInputError("the selection kept no row, so there is nothing to publish: see its select_reason")
+    check_kept(chosen)
     prompts = add_prompts({name: chosen[name][:] for name in ("instruction", "input", "output")})
     return _with_columns(chosen, {name: prompts[name] for name in ("prompt", "completion")})
 

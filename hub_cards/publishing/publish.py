@@ -71,7 +71,8 @@ def publish(repositories: Sequence[Repository], collection: str | None = None) -
     states = check_access([one.target for one in repositories])
     pushed = []
     for one in repositories:
-        make_repository(one.target)
+        if one.whole:
+            make_repository(one.target)
         pushed.append(_push(one))
     seen = read_back(
         [
@@ -111,9 +112,9 @@ def _push(one: Repository) -> Pushed:
 
 
 def _show_to_all(state: State) -> None:
-    """Make a private repository public, once what is in it has been read back."""
+    """Make a private or new repository public, once what is in it has been read back."""
     target = state.target
-    if state.private and target.private is False:
+    if state.private is not False and target.private is False:
         ask(
             "make it public",
             lambda: hub_api().update_repo_settings(target.repo_id, private=False, repo_type=target.repo_type),

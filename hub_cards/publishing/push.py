@@ -39,6 +39,8 @@ class Pushed:
 def make_repository(target: Target) -> None:
     """Create the repository, and its branch, where there is none; what is there stays.
 
+    A new one is private: it is shown to others, if it is to be, once it has been read back.
+
     Raises:
         BadInputError: the Hub refuses.
         StoppedError: the Hub does not answer.
@@ -46,7 +48,7 @@ def make_repository(target: Target) -> None:
     api = hub_api()
     ask(
         "create the repository",
-        lambda: api.create_repo(target.repo_id, repo_type=target.repo_type, private=target.private, exist_ok=True),
+        lambda: api.create_repo(target.repo_id, repo_type=target.repo_type, private=True, exist_ok=True),
         target.where,
     )
     if target.revision != "main":

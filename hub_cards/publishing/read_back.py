@@ -46,21 +46,12 @@ def read_back(repositories: Sequence[dict[str, Any]]) -> list[str]:
     Raises:
         StoppedError: something differs, or the Hub does not answer.
     """
-    from huggingface_hub import get_token
-
-    with tempfile.TemporaryDirectory(prefix="read-back-") as home:
-        environment = {name: value for name, value in os.environ.items() if name not in PLACES}
-        environment |= {"HF_HOME": home, "XDG_CACHE_HOME": home, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        environment |= {"HF_TOKEN": get_token() or "", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0"}
-        done = subprocess.run(
-            [sys.executable, "-m", "hub_cards.publishing.read_back"],
-            input=json.dumps(list(repositories)),
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=TIME_LIMIT,
-            check=False,
-        )
+    try:
+        done = _in_a_new_process(json.dumps(list(repositories)))
+    except subprocess.TimeoutExpired as error:
+        raise StoppedError(
+            f"what was pushed was not read back within {TIME_LIMIT // 60} minutes; run the same command again"
+        ) from error
     lines = done.stdout.splitlines()
     answer = json.loads(lines[-1]) if done.returncode == 0 and lines else None
     if answer is None:
@@ -69,6 +60,25 @@ def read_back(repositories: Sequence[dict[str, Any]]) -> list[str]:
     if "error" in answer:
         raise StoppedError(f"{answer['error']}; so it is not called published: run the same command again")
     return answer["seen"]
+
+
+def _in_a_new_process(repositories: str) -> subprocess.CompletedProcess[str]:
+    """Run this module with an empty cache; with the token of this process, which may be that of its cached login."""
+    from huggingface_hub import get_token
+
+    with tempfile.TemporaryDirectory(prefix="read-back-") as home:
+        environment = {name: value for name, value in os.environ.items() if name not in PLACES}
+        environment |= {"HF_HOME": home, "XDG_CACHE_HOME": home, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        environment |= {"HF_TOKEN": get_token() or "", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0"}
+        return subprocess.run(
+            [sys.executable, "-m", "hub_cards.publishing.read_back"],
+            input=repositories,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=TIME_LIMIT,
+            check=False,
+        )
 
 
 def compare(repository: dict[str, Any]) -> str:

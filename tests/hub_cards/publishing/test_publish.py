@@ -113,6 +113,19 @@ def test_public_is_shown_to_all_only_after_it_was_read_back(hub, run, monkeypatc
     assert not hub.repo("dataset", "tester/rows")["private"]
 
 
+def test_a_new_one_is_private_until_it_was_read_back(hub, run, monkeypatch):
+    seen = []
+
+    def read(repositories):
+        seen.extend(hub.repo("dataset", one["repo_id"])["private"] for one in repositories)
+        return [compare(one) for one in repositories]
+
+    monkeypatch.setattr(publishing, "read_back", read)
+    publish(run(private=False))
+    assert seen == [True, True]
+    assert not hub.repo("dataset", "tester/rows")["private"] and not hub.repo("dataset", "lab/scores")["private"]
+
+
 def fails(repositories):
     raise StoppedError("differs")
 
