@@ -228,7 +228,8 @@ def run_main(main: Callable[[], None]) -> None:
     except OSError as error:
         if not is_disk_full(error):
             raise
-        where = f" ({error.filename})" if error.filename else ""
+        place = error.filename2 or error.filename  # of a copy the second is the one that was written
+        where = f" ({place})" if place else ""
         message = f"the disk is full{where}; finished parts are kept: free some space and run the same command again"
         fail(message, EXIT_STOPPED)
 

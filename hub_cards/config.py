@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hub_cards.cards.about import Places
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, read_records
-from hub_cards.publishing.about_run import licence_to_publish
-from hub_cards.publishing.target import DatasetPushArguments, Target, tag_of
+from hub_cards.publishing.about_run import licence_to_publish, publish_record
+from hub_cards.publishing.target import DatasetPushArguments, Target
 from hub_cards.sources import Source
 from hub_cards.stages import find_record
 
-STEP = "publish"
-VERSION = 4
 EVALUATION = "evaluate"
 PUBLISHED_STAGES = ("score", "select", "sft", EVALUATION)
 OPTIONAL_STAGES = ("sft", EVALUATION)
@@ -35,7 +32,7 @@ class PublishConfig(DatasetPushArguments):
         default=None, metadata={"help": "Hub data set for the scores (default: the data set's, with -statistics)"}
     )
     hub_model_id: str | None = field(default=None, metadata={"help": "Hub model to publish to, as user/name"})
-    title: str = field(default="Recycled instruction data", metadata={"help": "heading of the cards"})
+    title: str = field(default="", metadata={"help": "heading of the cards (default: the name on the Hub)"})
     notes: str = field(default="", metadata={"help": "a paragraph for the cards: what a reader must know of the data"})
     language: list[str] = field(
         default_factory=list, metadata={"help": "languages of the data (en, de, …; default: as the source's card says)"}
@@ -69,29 +66,28 @@ class PublishConfig(DatasetPushArguments):
         if self.hub_model_id:
             named[MODEL] = ("--hub_model_id", self.hub_model_id, "model")
         return {
-            kind: Target(repo_id, repo_type, kind, flag, self.private, self.hub_revision)
+            kind: Target(repo_id, repo_type, kind, flag, *self._how())
             for kind, (flag, repo_id, repo_type) in named.items()
         }
 
-    def tag(self, record: StepRecord) -> str | None:
-        """The run's tag in all its repositories; None where none is named."""
-        return self.hub_tag or tag_of(record.fingerprint) if self.targets() else None
+    def local_places(self) -> dict[str, str]:
+        """Where each part of the run is laid out, from `./`: else some could be taken for names on the Hub."""
+        folder = Path(self.output_dir)
+        start = folder if folder.is_absolute() else f"./{folder}"
+        return {kind: f"{start}/{kind}" for kind in (DATASET, STATISTICS, MODEL) if self._has(kind)}
 
-    def places(self, record: StepRecord) -> Places:
-        """What a reader types to load each part: its name on the Hub, or else the folder that it is laid out in."""
-        targets, folder = self.targets(), Path(self.output_dir)
-        parts = [DATASET, STATISTICS, *([MODEL] if "sft" in record.inputs else [])]
-        # From `./`, as a reader has to write what could be taken for a name on the Hub.
-        local = folder if folder.is_absolute() else f"./{folder}"
-        named = {kind: targets[kind].repo_id if kind in targets else f"{local}/{kind}" for kind in parts}
-        return Places(**named, tag=self.tag(record))
+    def _name(self) -> str:
+        named = self.hub_dataset_id or self.hub_model_id
+        return named.split("/")[-1] if named else "Recycled instruction data"
+
+    def _has(self, kind: str) -> bool:
+        return kind != MODEL or bool(read_records(self.stage_folder("sft")))
 
     def planned_record(self) -> StepRecord:
         """What a run with these settings would do.
 
         Raises:
-            BadInputError: a stage's result is missing, the evaluation is of another model than the run's, or there is
-                no licence to pass on.
+            BadInputError: a stage's result is missing, they are not of one run, or there is no licence to pass on.
         """
         inputs = {}
         for name in PUBLISHED_STAGES:
@@ -100,18 +96,29 @@ class PublishConfig(DatasetPushArguments):
                 inputs[name] = Source("folder", str(self.stage_folder(name)), records[-1].result_fingerprint)
             elif name not in OPTIONAL_STAGES:
                 raise BadInputError(f"--folder {self.folder}: holds no finished {name}")
+        self._check_one_run()
         self._check_evaluation(inputs)
         if self.push_to_hub and self.hub_model_id and "sft" not in inputs:
             raise BadInputError(f"--hub_model_id {self.hub_model_id}: {self.folder} holds no finished sft, so no model")
-        config = {
-            "license": licence_to_publish(self.license, read_records(self.stage_folder("select"))),
-            "title": self.title,
-            "notes": self.notes,
-            "language": self.language or None,
-            "hub": {kind: target.repo_id for kind, target in self.targets().items()},
-            "tag": self.hub_tag,
-        }
-        return StepRecord(STEP, VERSION, config, inputs)
+        return publish_record(
+            inputs,
+            licence_to_publish(self.license, read_records(self.stage_folder("select"))),
+            self.title or self._name(),
+            {kind: target.repo_id for kind, target in self.targets().items()},
+            self.hub_tag,
+            self.notes,
+            self.language,
+        )
+
+    def _check_one_run(self) -> None:
+        """What is published together must have been made of one another."""
+        for name, role, earlier in (("select", "dataset", "score"), ("sft", "dataset", "select")):
+            made, of = read_records(self.stage_folder(name)), read_records(self.stage_folder(earlier))
+            if made and made[-1].inputs[role].fingerprint != of[-1].result_fingerprint:
+                raise BadInputError(
+                    f"--folder {self.folder}: its {name} was made of {made[-1].inputs[role].location}, and not of the "
+                    f"{earlier} beside it; run {name} again, or remove {self.stage_folder(name)}"
+                )
 
     def _check_evaluation(self, inputs: dict[str, Source]) -> None:
         """An evaluation without its model is not published, and one of an earlier model is refused."""

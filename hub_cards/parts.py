@@ -114,7 +114,11 @@ def choose_parts(
         wanted = next((name for name in ("selected", "original") if name in parts), None)
     names = [wanted] if wanted else [name for name in VARIANTS if name in parts]
     if not names or names[0] not in parts:
-        raise BadInputError(f"{where}: holds the parts {known}; choose one with --dataset_config")
+        holds = f"holds the parts {known}; choose one with --dataset_config"
+        if not wanted and split == DEFAULT_SPLIT:
+            raise BadInputError(f"{where}: {holds}")
+        asked = f"--dataset_config {config}" if wanted else f"--dataset_split {split}"
+        raise BadInputError(f"{asked}: {where} has no part of this name; it {holds}")
     if split_is_part:
         return parts, names
     return {name: _of_split(paths, name, split, where) for name, paths in parts.items()}, names

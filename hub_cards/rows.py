@@ -18,7 +18,7 @@ from datasets import Dataset, DatasetDict
 from hub_cards.arrow import mapped
 from hub_cards.errors import BadInputError
 from hub_cards.formats import FieldError, Format, Pair, detect_format
-from hub_cards.hub.rows import find_split, split_records
+from hub_cards.hub.rows import find_split, split_records, streaming_explained
 from hub_cards.parts import (
     ALIASES,
     AnyFile,
@@ -69,7 +69,8 @@ class DataArguments:
 
         From then on it is that commit, also of a copy of these arguments: a branch may move while a stage runs.
         """
-        source = find_source(self.dataset, self.dataset_revision)
+        with streaming_explained(self.dataset, self.streaming):
+            source = find_source(self.dataset, self.dataset_revision)
         if self.streaming and source.kind != "hub":
             raise BadInputError(f"--streaming: is for data on the Hub; --dataset {self.dataset} is a {source.kind}")
         self.dataset_revision = source.revision or self.dataset_revision
@@ -132,7 +133,8 @@ def load_rows(arguments: DataArguments, where: Sequence[str] = ()) -> LoadedRows
     Raises:
         BadInputError: the source is missing, unreadable, empty, of no accepted format, or a field is no string.
     """
-    return _load(arguments, arguments.source(), where)
+    with streaming_explained(arguments.dataset, arguments.streaming):
+        return _load(arguments, arguments.source(), where)
 
 
 def _load(arguments: DataArguments, source: Source, where: Sequence[str] = ()) -> LoadedRows:
@@ -191,7 +193,11 @@ def load_variants(arguments: DataArguments) -> DatasetDict:
     Raises:
         BadInputError: as `load_rows`; or the variants of one data set have different numbers of rows.
     """
-    source = arguments.source()
+    with streaming_explained(arguments.dataset, arguments.streaming):
+        return _load_variants(arguments, arguments.source())
+
+
+def _load_variants(arguments: DataArguments, source: Source) -> DatasetDict:
     parts = find_part_files(source, arguments.streaming)
     if source.kind != "folder" and not parts:
         return DatasetDict(original=_load(arguments, source).dataset)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from hub_cards.publishing.stage import StagePush
 
 
+VARIANTS_READERS = ("reflect", "score", "select")  # of a published data set; a training reads what was selected
+
+
 def lineage(*folders: str) -> list[StepRecord]:
     """The records of the steps that made these folders, each once; none for what is not ours."""
     return _each_once(record for folder in folders for record in read_records(Path(folder)))
@@ -35,7 +38,18 @@ def lineage_of(record: StepRecord, *roles: str) -> list[StepRecord]:
         StoppedError: the Hub does not answer.
     """
     sources = {role: record.inputs[role] for role in roles if role in record.inputs}
-    return _each_once(made for role, source in sources.items() for made in records_of(source, role))
+    return _each_once(
+        made
+        for role, source in sources.items()
+        for made in records_of(source, role)
+        if source.kind != "hub" or _made_what_is_read(made, record, role)
+    )
+
+
+def _made_what_is_read(made: StepRecord, record: StepRecord, role: str) -> bool:
+    """Whether a step of a published run made what is read of it: a selection did not make the variants beside it."""
+    reads_variants = role == "dataset" and record.step in VARIANTS_READERS and record.config.get("config") != "selected"
+    return made.step != "publish" and not (reads_variants and made.step == "select")
 
 
 def _each_once(records: Iterable[StepRecord]) -> list[StepRecord]:

@@ -109,11 +109,15 @@ def load_folder(folder: Path) -> DatasetDict:
     """The `DatasetDict` that a stage saved.
 
     Raises:
-        BadInputError: the folder holds no saved data set.
+        BadInputError: the folder holds no saved data set, or not the whole of one.
     """
     if not (folder / "dataset_dict.json").is_file() or not (folder / PROVENANCE_FILE).is_file():
         raise BadInputError(f"{folder}: holds no data set saved by a stage")
-    return load_from_disk(folder)
+    try:
+        return load_from_disk(folder)
+    except FileNotFoundError as error:
+        missing = error.filename or str(error).splitlines()[0]
+        raise BadInputError(f"{folder}: is damaged: {missing} is missing; run its stage again") from error
 
 
 def is_disk_full(error: OSError) -> bool:

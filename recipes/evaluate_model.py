@@ -21,7 +21,7 @@ from training.formatting import example_prompt
 
 def main(config: EvaluateConfig) -> None:
     record, output_dir = config.planned_record(), Path(config.output_dir)
-    push = ModelPush(config.model_target(), config.license, None, example_prompt)
+    push = ModelPush(config.model_target(), "", example_prompt)
     push.check_evaluation(record.inputs["model"])
     with stage(output_dir, record) as needed:
         if needed:

@@ -1,16 +1,16 @@
 """Publish: lay a run out as its Hub repositories, data set, statistics and model with their cards; push and read back.
 
 python recipes/publish.py --config recipes/quickstart/publish.yaml --folder runs/quickstart
-python recipes/publish.py --folder runs/mine --hub_dataset_id me/mine --hub_model_id me/mine-7b --push_to_hub
+python recipes/publish.py --folder runs/mine --hub_dataset_id me/mine --hub_model_id me/mine-7b --push_to_hub true
 """
 
 import time
 from pathlib import Path
 
 from hub_cards.cli import run, say
-from hub_cards.config import DATASET, EVALUATION, MODEL, STATISTICS, STEP, PublishConfig
-from hub_cards.provenance import StepRecord, read_records, write_records
-from hub_cards.publishing.about_run import about_run
+from hub_cards.config import DATASET, EVALUATION, MODEL, STATISTICS, PublishConfig
+from hub_cards.provenance import StepRecord, write_records
+from hub_cards.publishing.about_run import STEP, tag_of
 from hub_cards.publishing.access import can_ask, check_access
 from hub_cards.publishing.layout import lay_out_dataset, lay_out_model, lay_out_statistics
 from hub_cards.publishing.publish import Repository, publish, show_plan, write_receipts
@@ -23,7 +23,8 @@ from training.formatting import example_prompt, prompt_completion
 def main(config: PublishConfig) -> None:
     targets, record = config.targets(), config.planned_record()
     asks = config.push_to_hub or (config.dry_run and can_ask())
-    states = check_access(list(targets.values()), record.config["license"]) if asks else None
+    said = record.config["license"], record.config["language"] or ()
+    states = check_access(list(targets.values()), *said) if asks else None
     output_dir = Path(config.output_dir)
     with stage(output_dir, record) as needed:
         if needed:
@@ -31,34 +32,28 @@ def main(config: PublishConfig) -> None:
             with new_folder(output_dir) as folder:
                 counts = lay_out(config, record, folder)
                 write_records(folder, [record.finished(counts, time.monotonic() - started)])
-            say(
-                STEP,
-                f"laid out {', '.join(sorted(p.name for p in output_dir.iterdir() if p.is_dir()))} in {output_dir}",
-            )
-    tag = config.tag(record)
+            made = sorted(path.name for path in output_dir.iterdir() if path.is_dir())
+            say(STEP, f"laid out {', '.join(made)} in {output_dir}")
     repositories = [
-        Repository(target, output_dir / kind, tag) for kind, target in targets.items() if (output_dir / kind).is_dir()
+        Repository(target, output_dir / kind, tag_of(record))
+        for kind, target in targets.items()
+        if (output_dir / kind).is_dir()
     ]
     if config.dry_run:
         print(show_plan(repositories, states))
     elif config.push_to_hub:
-        write_receipts(output_dir, publish(repositories, config.title))
+        write_receipts(output_dir, publish(repositories))
 
 
 def lay_out(config: PublishConfig, record: StepRecord, folder: Path) -> dict[str, int]:
     """Write every repository of the run; the rows of each config of the data set."""
     score, select, sft = (config.stage_folder(name) for name in ("score", "select", "sft"))
-    places = config.places(record)
-
-    def about(lineage):
-        return about_run(lineage, config.license, config.title, places, config.notes, config.language)
-
-    data = about(read_records(select))
-    counts = lay_out_dataset(folder / DATASET, score, select, data, prompt_completion, draw_set)
-    lay_out_statistics(folder / STATISTICS, score, about(read_records(score)))
+    local = config.local_places()
+    counts = lay_out_dataset(folder / DATASET, score, select, record, prompt_completion, draw_set, local)
+    lay_out_statistics(folder / STATISTICS, score, record, local)
     if "sft" in record.inputs:
         evaluate = config.stage_folder(EVALUATION) if EVALUATION in record.inputs else None
-        lay_out_model(folder / MODEL, sft, about(read_records(sft)), example_prompt, evaluate)
+        lay_out_model(folder / MODEL, sft, record, example_prompt, evaluate, local)
     return counts
 
 

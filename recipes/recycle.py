@@ -134,7 +134,8 @@ def check_publishing(configs: dict[str, object], find_source: Callable[[], Sourc
     for name, config in configs.items():
         if name == "publish" or pushes_config(config):
             own = config[0] if isinstance(config, tuple) else config
-            licence = licence_to_publish(own.license, find_source())
+            # An evaluation goes into the card of a published model, which has its licence.
+            licence = None if name == "evaluate" else licence_to_publish(own.license, find_source())
             check_access(targets_of(name, config), licence)
 
 

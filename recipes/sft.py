@@ -26,7 +26,7 @@ def main() -> None:
     record = planned_record()
     arguments.dataset_revision = record.inputs["dataset"].revision  # a branch may move
     earlier = lineage_of(record, "dataset")
-    push = ModelPush(push_target(arguments, sft), arguments.license, arguments.hub_tag, example_prompt)
+    push = ModelPush(push_target(arguments, sft), arguments.license, example_prompt)
     push.check(record, earlier)
     output_dir = Path(sft.output_dir)
     train_model(arguments, sft, model, record, earlier, output_dir)

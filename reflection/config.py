@@ -85,7 +85,7 @@ class ReflectConfig(DatasetPushArguments, OracleArguments, DataArguments):
         loaded = load_prompts(self.prompt_file)
         if self.output_format == "markers":
             self._check_markers(loaded)
-        prompts = {  # as they are sent, around an empty pair
+        prompts = {  # as they are sent, around an empty pair: the key of old runs
             name: prompt.messages("", "", "", structured=self.output_format == "json_schema")
             for name, prompt in loaded.items()
         }

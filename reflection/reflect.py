@@ -61,9 +61,10 @@ class Asking:
         return self.prompts[kind].messages(**pair, structured=self.structured), False
 
     def prompt_texts(self) -> dict[str, str]:
-        """The prompts as they are sent, around an empty pair, for the record and the card."""
-        empty = {name: prompt.messages("", "", "", structured=self.structured) for name, prompt in self.prompts.items()}
-        return {name: "\n\n".join(turn["content"] for turn in messages) for name, messages in empty.items()}
+        """The prompts as they are sent, around the names of a pair's parts, for the record and the card."""
+        parts = ("{instruction}", "{input}", "{output}")
+        sent = {name: prompt.messages(*parts, structured=self.structured) for name, prompt in self.prompts.items()}
+        return {name: "\n\n".join(turn["content"] for turn in messages) for name, messages in sent.items()}
 
 
 def reflect_row(parent: Row, variant: str, asking: Asking) -> Job[dict[str, Any]]:

@@ -13,7 +13,7 @@ from hub_cards.rows import DataArguments, load_variants
 from hub_cards.sources import Source
 from hub_cards.storage import load_folder
 
-DESCRIBE, DESCRIBE_VERSION = "describe", 1
+DESCRIBE, DESCRIBE_VERSION = "describe", 2
 LEDGER = "decisions"
 LEDGER_COLUMNS = ("row_id", "selected", "selected_variant", "select_reason")
 

@@ -153,11 +153,14 @@ def _histograms(panel: Axes, groups: Mapping[str, np.ndarray], label: str) -> No
     panel.set_title("medians (dotted): " + ",\n".join(lines), fontsize=8.5, color=INK)
 
 
-def draw_ratios(path: Path, variants: Mapping[str, Dataset], kept: Mapping[str, np.ndarray] | None) -> None:
-    """IFD against r-IFD, one panel a variant, with the gate IFD < 1 and r-IFD < 1 and the kept rows on top.
+def draw_ratios(
+    path: Path, variants: Mapping[str, Dataset], kept: Mapping[str, np.ndarray] | None, gate: bool = True
+) -> None:
+    """IFD against r-IFD, one panel a variant, with lines where either is 1 and the kept rows on top.
 
     Args:
         kept: for each variant the positions of the rows that were kept in it; None where nothing was selected.
+        gate: whether to shade the gate IFD < 1 and r-IFD < 1, of which most selections know nothing.
 
     Raises:
         BadInputError: matplotlib is not installed.
@@ -165,7 +168,7 @@ def draw_ratios(path: Path, variants: Mapping[str, Dataset], kept: Mapping[str, 
     points = {name: _ratios(rows) for name, rows in variants.items()}
     together = np.concatenate(list(points.values()))
     together = together[~np.isnan(together).any(axis=1)]
-    # The gate is always in sight.
+    # The lines at 1 are always in sight.
     axes = [axis_for(np.append(together[:, side], 1.0)) if len(together) else None for side in (0, 1)]
     n_columns = min(2, len(points))
     n_lines = -(-len(points) // n_columns)
@@ -173,12 +176,12 @@ def draw_ratios(path: Path, variants: Mapping[str, Dataset], kept: Mapping[str, 
     panels = list(figure.subplots(n_lines, n_columns, squeeze=False).flat)
     crowded = []
     for panel, (name, found) in zip(panels, points.items(), strict=False):
-        cells = _ratio_panel(panel, name, found, kept[name] if kept is not None else None, axes)
+        cells = _ratio_panel(panel, name, found, kept[name] if kept is not None else None, axes, gate)
         crowded += [cells] if cells is not None else []
     for panel in panels[len(points) :]:
         panel.set_axis_off()
     _colour_alike(figure, panels, crowded)
-    handles = _ratio_legend(len(crowded) < len(points), kept is not None)
+    handles = _ratio_legend(len(crowded) < len(points), kept is not None, gate)
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     save(figure, path)
 
@@ -191,7 +194,7 @@ def _ratios(rows: Dataset) -> np.ndarray:
 
 
 def _ratio_panel(
-    panel: Axes, name: str, points: np.ndarray, kept: np.ndarray | None, axes: Sequence[Axis | None]
+    panel: Axes, name: str, points: np.ndarray, kept: np.ndarray | None, axes: Sequence[Axis | None], gate: bool
 ) -> Any:
     """One variant; gives what a colour bar is for, where there are so many rows that they are counted in cells."""
     scored = ~np.isnan(points).any(axis=1)
@@ -209,8 +212,9 @@ def _ratio_panel(
         set_scale(axis.scale)
         set_limits(*_with_margin(axis))
         _plain_ticks(panel, axis, side)
-    corner, floor = (_with_margin(axis)[0] for axis in (across, up))
-    panel.fill_between([corner, 1], floor, 1, color=COLOURS["selected"], alpha=0.1, linewidth=0, zorder=0)
+    if gate:
+        corner, floor = (_with_margin(axis)[0] for axis in (across, up))
+        panel.fill_between([corner, 1], floor, 1, color=COLOURS["selected"], alpha=0.1, linewidth=0, zorder=0)
     for line in (panel.axvline, panel.axhline):
         line(1, color=INK, linewidth=1, linestyle="--", zorder=4)
     cells = None
@@ -272,7 +276,7 @@ def _drawn_at(value: float, axis: Axis) -> float:
     return float(np.log10(value)) if axis.scale == "log" else value
 
 
-def _ratio_legend(with_points: bool, with_kept: bool) -> list[Any]:
+def _ratio_legend(with_points: bool, with_kept: bool, with_gate: bool) -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -280,8 +284,10 @@ def _ratio_legend(with_points: bool, with_kept: bool) -> list[Any]:
     handles = [Line2D([], [], color=COLOURS["original"], alpha=0.5, label="scored row", **dot)] if with_points else []
     if with_kept:
         handles.append(Line2D([], [], color=COLOURS["selected"], label="kept in this variant", **dot))
-    gate = "gate: IFD < 1 and r-IFD < 1"
-    return [*handles, Patch(facecolor=COLOURS["selected"], alpha=0.15, edgecolor=INK, linestyle="--", label=gate)]
+    if with_gate:
+        label = "gate of selective: IFD < 1 and r-IFD < 1"
+        handles.append(Patch(facecolor=COLOURS["selected"], alpha=0.15, edgecolor=INK, linestyle="--", label=label))
+    return handles
 
 
 def require_matplotlib() -> None:

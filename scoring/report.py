@@ -64,12 +64,18 @@ class Description:
 
     def draw(self, folder: Path) -> None:
         """Write the plots; raises `BadInputError` where matplotlib is not installed."""
-        before_and_after = ("original", "selected") if self.outcome else tuple(self.variants)
+        before_and_after = (next(iter(self.variants)), "selected") if self.outcome else tuple(self.variants)
         shown = {name: rows for name, rows in self.groups.items() if name in before_and_after}
         draw_distributions(folder / DISTRIBUTIONS, shown)
-        draw_ratios(folder / RATIOS, self.variants, self.outcome.kept if self.outcome else None)
+        gate = self.ledger is None or _knows_the_gate(self.ledger)
+        draw_ratios(folder / RATIOS, self.variants, self.outcome.kept if self.outcome else None, gate)
         if self.ledger is not None:
             draw_flow(folder / FLOW, self.ledger)
+
+
+def _knows_the_gate(ledger: Dataset) -> bool:
+    """Whether rows were decided by `selective`, the one step that looks at r-IFD; older ledgers do not say."""
+    return "select_step" in ledger.column_names and "selective" in ledger.unique("select_step")
 
 
 def describe_set(variants: Mapping[str, Dataset], ledger: Dataset | None = None) -> Description:

@@ -128,7 +128,8 @@ def push_target(arguments: SftArguments, sft: Any) -> Target | None:
     sft.push_to_hub = False
     if not sft.hub_model_id:
         raise BadInputError("--push_to_hub: name the model on the Hub with --hub_model_id user/name")
-    return Target(sft.hub_model_id, "model", "model", "--hub_model_id", arguments.private, sft.hub_revision or "main")
+    how = arguments.private, sft.hub_revision or "main", arguments.hub_tag
+    return Target(sft.hub_model_id, "model", "model", "--hub_model_id", *how)
 
 
 def planned_record(argv: Sequence[str] | None = None) -> StepRecord:

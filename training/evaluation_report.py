@@ -54,8 +54,10 @@ def comparisons_of(record: StepRecord) -> dict[str, Comparison]:
 
 def report(record: StepRecord) -> str:
     """The report as Markdown."""
-    counts, model = record.counts, record.inputs["model"].location
-    parts = [f"# {model}", "## Answers", as_markdown(status_table(record, "answers", "test set"))]
+    counts, model = record.counts, Path(record.inputs["model"].location)
+    # The report is published: of a folder somewhere on this machine no more than its name.
+    title = model.name if model.is_absolute() else str(model)
+    parts = [f"# {title}", "## Answers", as_markdown(status_table(record, "answers", "test set"))]
     if "judge" in counts:
         parts += [
             "## Judged",

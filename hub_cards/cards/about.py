@@ -46,7 +46,8 @@ class About:
         license_name, license_link: of a licence that the Hub calls `other`.
         notes: Markdown of the user's.
         language: codes as the Hub takes them; None where nobody states one.
-        prompts: by name, the whole text of what the oracle was sent, around an empty pair.
+        prompts: by name, the whole text of what the oracle was sent, with `{instruction}`, `{input}` and `{output}`
+            where those of a pair stood.
     """
 
     title: str

@@ -6,12 +6,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 from datasets import Dataset
 
+from hub_cards.arrow import arrow_column
 from hub_cards.cards.about import About
 from hub_cards.cards.columns import shown_columns
 from hub_cards.cards.limits import data_limits, score_of
-from hub_cards.cards.lineage import source_of
+from hub_cards.cards.lineage import selection_of, source_of
 from hub_cards.cards.metadata import dataset_data, default_config
 from hub_cards.cards.parts import literal, plots_of, shared, steps_of_rows, write_card
 from hub_cards.provenance import StepRecord
@@ -42,8 +44,8 @@ def write_dataset_card(
         records: the lineage, the oldest step first.
     """
     data = dataset_data(folder, configs, patterns, records, about, DATASET_TAGS)
-    rewritten = any("reflect_status" in part.column_names for part in configs.values())
-    content = {**shared(records, about, rewritten), **_of_files(folder, configs, about, "dataset")}
+    rewritten = any(map(_holds_rewrites, configs.values()))
+    content = {**shared(records, about, rewritten), **_of_files(folder, configs, records, about, "dataset")}
     content["limits"] = data_limits(steps_of_rows(records, rewritten))
     write_card(folder, "dataset_card.md.jinja", data, content)
 
@@ -63,15 +65,25 @@ def write_statistics_card(
     data = dataset_data(folder, configs, patterns, records, about, STATISTICS_TAGS)
     data.pretty_name = title
     rewritten = any(name in REFLECTED_VARIANTS for name in configs)
-    content = {**shared(records, about, rewritten), **_of_files(folder, configs, about, "statistics"), "title": title}
+    content = {**shared(records, about, rewritten), **_of_files(folder, configs, records, about, "statistics")}
     content |= {
+        "title": title,
         "limits": data_limits(steps_of_rows(records, rewritten)),
         **_commands(folder, score, configs, records, about),
     }
     write_card(folder, "statistics_card.md.jinja", data, content)
 
 
-def _of_files(folder: Path, configs: dict[str, Dataset], about: About, kind: str) -> dict[str, Any]:
+def _holds_rewrites(part: Dataset) -> bool:
+    """Whether rows are of the oracle's; the columns of its answers are there in any part of a run that asked it."""
+    return "variant" in part.column_names and any(
+        name in REFLECTED_VARIANTS for name in pc.unique(arrow_column(part, "variant")).to_pylist()
+    )
+
+
+def _of_files(
+    folder: Path, configs: dict[str, Dataset], records: list[StepRecord], about: About, kind: str
+) -> dict[str, Any]:
     """What a data set's template says of the files, and how it loads them."""
     revision = about.places.revision(kind)
     return {
@@ -79,7 +91,7 @@ def _of_files(folder: Path, configs: dict[str, Dataset], about: About, kind: str
         "largest": f"{max(len(part) for part in configs.values()):,}",
         "meanings": {name: _meaning(name, part, kind) for name, part in configs.items()},
         "columns": shown_columns(configs),
-        "plots": plots_of(folder),
+        "plots": plots_of(folder, selection_of(records)),
         "place": literal(getattr(about.places, kind) or str(folder)),
         "revision": revision and literal(revision),
         "default": literal(default_config(list(configs))),

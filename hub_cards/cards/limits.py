@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub_cards.cards.lineage import first_step
+from hub_cards.cards.lineage import first_step, selection_of
 from hub_cards.cards.outcomes import fallen_back, total_of
 from hub_cards.cards.text import code, plain
 from hub_cards.provenance import StepRecord
@@ -23,7 +23,7 @@ def data_limits(records: list[StepRecord]) -> list[str]:
         *_of_source(records),
         *(_of_rewrites(reflect) if reflect else []),
         *(_of_scores(score) if score else []),
-        *_of_statistics(find_record(records, "select")),
+        *_of_statistics(selection_of(records)),
     ]
 
 

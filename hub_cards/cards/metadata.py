@@ -11,12 +11,13 @@ from datasets.splits import SplitDict, SplitInfo
 from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 
 from hub_cards.cards.about import About
-from hub_cards.cards.lineage import source_of
+from hub_cards.cards.lineage import nearest_on_hub, source_of
 from hub_cards.cards.text import one_line
 from hub_cards.provenance import StepRecord
 from hub_cards.publishing.contents import DEFAULT_CONFIG
 from hub_cards.schema import VARIANTS
 from hub_cards.sources import Source
+from hub_cards.stages import find_record
 
 SPLIT = "train"
 SIZES = (
@@ -85,8 +86,8 @@ def _info(folder: Path, name: str, part: Dataset, pattern: str) -> DatasetInfo:
 
 def model_data(records: list[StepRecord], base: Source, about: About, results: list[EvalResult]) -> ModelCardData:
     """The metadata of a model's card; a local base model, or local data, are not named as if they were on the Hub."""
-    source = source_of(records)
-    data_id = about.places.hub_id("dataset") or (source.location if source and source.kind == "hub" else None)
+    read = nearest_on_hub(find_record(records, "sft"), records)
+    data_id = about.places.hub_id("dataset") or (read.location if read else None)
     on_hub = {"base_model": base.location, "base_model_relation": "finetune"} if base.kind == "hub" else {}
     return ModelCardData(
         **_stated(about),

@@ -11,8 +11,10 @@ from huggingface_hub import EvalResult
 from hub_cards.cards.about import About
 from hub_cards.cards.licences import stated_by_source
 from hub_cards.cards.limits import licence_lines, model_limits
+from hub_cards.cards.lineage import ROW_STEPS, selection_of
 from hub_cards.cards.metadata import model_data
 from hub_cards.cards.parts import literal, shared, steps_of_rows, write_card
+from hub_cards.parts import ALIASES
 from hub_cards.provenance import StepRecord
 from hub_cards.schema import REFLECTED_VARIANTS
 from hub_cards.stages import find_record
@@ -41,7 +43,6 @@ JUDGED = {
     "length_controlled_win_rate": "length-controlled win rate",
 }
 BASE_TERMS = "The terms of the model that it was trained from apply as well."
-DATA_STEPS = ("reflect", "score", "select")
 
 
 def write_model_card(
@@ -62,13 +63,17 @@ def write_model_card(
     sft = find_record(records, "sft")
     base, about = sft.inputs["model"], about or _passed_on(records)
     data = model_data(records, base, about, [] if evaluation is None else evaluation_results(evaluation))
-    revision, rewritten = about.places.revision("model"), _is_rewritten(records)
+    variant = ALIASES.get(sft.config.get("dataset_config"))
+    if variant:  # of a published set, whose lineage ends with a selection that these rows did not go through
+        records = [record for record in records if record.step != "select"]
+    revision, rewritten = about.places.revision("model"), _is_rewritten(records, variant)
     measured = [evaluation] if evaluation and evaluation not in records else []
     content = {
         **shared([*records, *measured], about, rewritten),
         "sft": sft,
         "base": base,
-        "data_records": [record for record in records if record.step in DATA_STEPS],
+        "training_data": sft.inputs["dataset"] if sft.inputs["dataset"].kind == "hub" else None,
+        "data_records": [record for record in records if record.step in ROW_STEPS],
         "has_adapter": (folder / ADAPTER).is_dir(),
         "training_table": as_markdown(training_table(sft)),
         "training_line": training_line(sft),
@@ -82,11 +87,18 @@ def write_model_card(
     write_card(folder, "model_card.md.jinja", data, content)
 
 
-def _is_rewritten(records: list[StepRecord]) -> bool:
-    """Whether rows of the oracle's may be among those that the model learned from."""
-    select = find_record(records, "select")
-    variants = select.counts.get("variants", REFLECTED_VARIANTS) if select else REFLECTED_VARIANTS
-    return any(name in variants for name in REFLECTED_VARIANTS)
+def _is_rewritten(records: list[StepRecord], variant: str | None) -> bool:
+    """Whether rows of the oracle's may be among those that the model learned from.
+
+    Args:
+        variant: the only one that it learned from; None where no such is named.
+    """
+    if variant:
+        return variant in REFLECTED_VARIANTS
+    select = selection_of(records)
+    if select is None:
+        return True
+    return any(select.counts["branches"].get(name, {}).get("kept") for name in REFLECTED_VARIANTS)
 
 
 def _passed_on(records: list[StepRecord]) -> About:

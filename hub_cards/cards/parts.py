@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hub_cards.cards.about import About, licence_text
 from hub_cards.cards.citations import papers_of
 from hub_cards.cards.limits import licence_lines, score_of
-from hub_cards.cards.lineage import first_step
+from hub_cards.cards.lineage import first_step, selection_of, steps_that_made
 from hub_cards.cards.outcomes import SCORE_STATUSES, cost_table, fallback_line, joined_lines, outcome_table
 from hub_cards.cards.own_section import EMPTY_SECTION
 from hub_cards.cards.rules import rule_lines
@@ -39,11 +39,6 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 RECORDED = "recorded completions"
 PLOTS = "plots"  # folder of the images, beside a data set's card
-CAPTIONS = {
-    "distributions.png": "What the rows are like: the original, every variant, and what was selected",
-    "ifd_against_rifd.png": "IFD against r-IFD of every pair; both below 1 is where a selection by them keeps",
-    "selection_flow.png": "How the rows flow through the selection",
-}
 
 
 def write_card(folder: Path, template: str, data: CardData, content: Mapping[str, Any]) -> None:
@@ -85,8 +80,9 @@ def shared(records: list[StepRecord], about: About, rewritten: bool) -> dict[str
         records: the whole lineage.
         rewritten: whether there are rows of the oracle's among those that the card is about.
     """
-    first, lineage = first_step(records), records
-    records = steps_of_rows(records, rewritten)
+    first, lineage = first_step(records), steps_that_made(records)
+    records = steps_of_rows(lineage, rewritten)
+    reflect = find_record(records, "reflect")
     costs = cost_table(records)
     return {
         "title": about.title,
@@ -102,10 +98,10 @@ def shared(records: list[StepRecord], about: About, rewritten: bool) -> dict[str
         "costs": as_markdown(costs) if len(costs) > 1 else "",
         "links": _links(about),
         "own_section": EMPTY_SECTION,
-        "prompts": about.prompts,
-        **_of_reflect(find_record(records, "reflect")),
+        "prompts": about.prompts if reflect else {},
+        **_of_reflect(reflect),
         **_of_score(score_of(records)),
-        **_of_select(find_record(records, "select")),
+        **_of_select(selection_of(records)),
     }
 
 
@@ -158,7 +154,7 @@ def _of_select(select: StepRecord | None) -> dict[str, Any]:
     steps = select.counts.get("steps", []) if select else []
     return {
         "select": select,
-        "is_selective": "selective" in [step["step"] for step in steps],
+        "is_selective": is_selective(select),
         "strategy_line": plain(strategy_line(select)) if select else "",
         "rules": rule_lines(select) if select else [],
         "joined": joined_lines(select) if select else [],
@@ -196,9 +192,24 @@ def _links(about: About) -> dict[str, str]:
     }
 
 
-def plots_of(folder: Path) -> dict[str, str]:
-    """The captions of the images that lie in a data set's folder, by their paths from there."""
-    return {f"{PLOTS}/{name}": text for name, text in CAPTIONS.items() if (folder / PLOTS / name).is_file()}
+def is_selective(select: StepRecord | None) -> bool:
+    """Whether a selection looks at IFD and r-IFD of every version."""
+    return select is not None and "selective" in [step["step"] for step in select.counts.get("steps", [])]
+
+
+def plots_of(folder: Path, select: StepRecord | None) -> dict[str, str]:
+    """The captions of the images that lie in a data set's folder, by their paths from there.
+
+    Args:
+        select: the selection that they show; None where they show none.
+    """
+    gate = "; where both are below 1, `selective` keeps the version that won" if is_selective(select) else ""
+    captions = {
+        "distributions.png": f"What the rows are like, {'before and after the selection' if select else 'by variant'}",
+        "ifd_against_rifd.png": f"IFD against r-IFD of every pair{gate}",
+        "selection_flow.png": "How the rows flow through the selection",
+    }
+    return {f"{PLOTS}/{name}": text for name, text in captions.items() if (folder / PLOTS / name).is_file()}
 
 
 def literal(text: str) -> str:

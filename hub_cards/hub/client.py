@@ -27,14 +27,21 @@ CONNECT_TIMEOUT, ANSWER_TIMEOUT = 15.0, 180.0
 WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each retry
 MAX_WAIT = 300.0  # the Hub counts requests by windows of five minutes, and says how long one has to wait
 PASSING = (408, 429, 500, 502, 503, 504)  # statuses that another try may not meet
+MOST_SAID = 240  # characters of an answer that a message shows
 CONFLICTS = (409, 412)  # another writer was first
 LOG_IN = "set HF_TOKEN, or log in with `hf auth login`"
 
 
 def hub_api() -> HfApi:
-    """The Hub's client, its endpoint and token from the environment or the cached login."""
-    from huggingface_hub import HfApi
+    """The Hub's client, its endpoint and token from the environment or the cached login.
 
+    Raises:
+        BadInputError: the token can be none.
+    """
+    from huggingface_hub import HfApi, get_token
+
+    if not (get_token() or "").isascii():
+        raise BadInputError("HF_TOKEN: holds characters that no token has; copy it again from your settings on the Hub")
     _install_timeouts()
     _keep_quiet()
     return HfApi()
@@ -130,6 +137,7 @@ def refusal(error: Exception, what: str, where: str) -> Exception:
 
     A file that a repository does not have, and what is no refusal of the Hub's, comes back as it is.
     """
+    from huggingface_hub import constants
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -139,7 +147,10 @@ def refusal(error: Exception, what: str, where: str) -> Exception:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+    from huggingface_hub.utils import httpx
 
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+        return BadInputError(f"HF_ENDPOINT {constants.ENDPOINT}: is no address of a Hub ({_one_line(error)})")
     response = next((one for one in _causes(error) if isinstance(one, HfHubHTTPError)), None)
     if isinstance(error, HFValidationError):
         return BadInputError(f"{where}: is no name of a repository: {_one_line(error)}")
@@ -174,7 +185,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
     # RuntimeError: an upload after its own retries; ConnectionError: of Xet; LocalEntryNotFoundError: a download.
     return (
-        *(HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, httpx.TransportError),
+        *(HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, httpx.TransportError, httpx.InvalidURL),
         *(RuntimeError, ConnectionError, FileNotFoundError),
     )
 
@@ -184,7 +195,7 @@ def _may_pass(error: Exception, conflicts: bool) -> bool:
     from huggingface_hub.utils import httpx
 
     causes = list(_causes(error))
-    if any(isinstance(one, OfflineModeIsEnabled) for one in causes):
+    if any(isinstance(one, OfflineModeIsEnabled | httpx.UnsupportedProtocol | httpx.InvalidURL) for one in causes):
         return False
     for one in causes:
         if isinstance(one, HfHubHTTPError):
@@ -226,7 +237,13 @@ def _reason(error: Exception) -> str:
 
 
 def _said(error: HfHubHTTPError) -> str:
-    return " ".join((error.server_message or _one_line(error)).split())
+    return shortened(error.server_message or _one_line(error))
+
+
+def shortened(said: object) -> str:
+    """What the Hub said, in one line of a bearable length."""
+    text = " ".join(str(said).split())
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}…"
 
 
 def _one_line(error: BaseException) -> str:

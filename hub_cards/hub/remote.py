@@ -33,17 +33,29 @@ def is_offline(repo_type: str) -> bool:
     return constants.HF_HUB_OFFLINE or (repo_type == "dataset" and bool(datasets.config.HF_HUB_OFFLINE))
 
 
-def not_cached(repo_id: str, revision: str | None, repo_type: str, what: str, flag: str) -> BadInputError:
+class NotCachedError(BadInputError):
+    """What is asked for offline is not there.
+
+    Attributes:
+        variable: the environment's variable that forbids to ask the Hub.
+        download: the command that fetches the whole repository, to be run online.
+    """
+
+    def __init__(self, message: str, variable: str, download: str) -> None:
+        super().__init__(message)
+        self.variable, self.download = variable, download
+
+
+def not_cached(repo_id: str, revision: str | None, repo_type: str, what: str, flag: str) -> NotCachedError:
     """The line for what is asked for offline and is not there."""
     from huggingface_hub import constants
 
     variable = "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "HF_DATASETS_OFFLINE"
     kind = " --repo-type dataset" if repo_type == "dataset" else ""
     at = f" --revision {revision}" if revision else ""
-    return BadInputError(
-        f"{flag} {repo_id}: {variable} is set and the cache does not hold {what}; run the same command once "
-        f"online, or `hf download {repo_id}{kind}{at}`"
-    )
+    download = f"hf download {repo_id}{kind}{at}"
+    message = f"{flag} {repo_id}: {variable} is set and the cache does not hold {what}; run the same command once "
+    return NotCachedError(f"{message}online, or `{download}`", variable, download)
 
 
 def resolve_commit(repo_id: str, revision: str | None, repo_type: str, flag: str) -> str:
@@ -56,10 +68,10 @@ def resolve_commit(repo_id: str, revision: str | None, repo_type: str, flag: str
         flag: where the user named it, for the messages.
 
     Raises:
-        BadInputError: no such repository or revision, no access, or offline and nothing is cached.
+        BadInputError: no such repository or revision, no access, or offline and nothing is cached (`NotCachedError`).
         StoppedError: the Hub is out of reach and nothing is cached.
     """
-    from huggingface_hub.errors import OfflineModeIsEnabled, RevisionNotFoundError
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
     from huggingface_hub.utils import validate_repo_id
 
     where = f"{flag} {repo_id} (no such local path)"
@@ -86,6 +98,10 @@ def resolve_commit(repo_id: str, revision: str | None, repo_type: str, flag: str
             what = f"revision {revision or 'main'} of it"
             raise not_cached(repo_id, revision, repo_type, what, flag) from None
         return commit
+    except BadInputError as error:
+        if isinstance(error.__cause__, RepositoryNotFoundError) and _is_of_the_other_type(repo_id, repo_type):
+            raise _other_type(where, repo_type) from error
+        raise
     except StoppedError as error:
         commit = _cached_commit(repo_id, revision, repo_type)
         if commit is None:
@@ -98,6 +114,22 @@ def resolve_commit(repo_id: str, revision: str | None, repo_type: str, flag: str
         raise BadInputError(f"{where}: holds an adapter and no whole model; merge it into its base model first")
     _remember(repo_id, revision, repo_type, info.sha)
     return info.sha
+
+
+def _is_of_the_other_type(repo_id: str, repo_type: str) -> bool:
+    """Whether the Hub has a model of this name where a data set is wanted, or the other way round; asked once."""
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import httpx
+
+    try:
+        return hub_api().repo_exists(repo_id, repo_type="model" if repo_type == "dataset" else "dataset")
+    except (HfHubHTTPError, httpx.TransportError):  # the refusal stands without this hint
+        return False
+
+
+def _other_type(where: str, repo_type: str) -> BadInputError:
+    wanted, found = ("data set", "model") if repo_type == "dataset" else ("model", "data set")
+    return BadInputError(f"{where}: is a {found}, not a {wanted}; name a {wanted} on the Hub, or a local path")
 
 
 def _say(message: str) -> None:
@@ -283,7 +315,7 @@ class HubFolder:
             raise OfflineModeIsEnabled
         return ask(what, call, self.where)
 
-    def _not_cached(self, what: str) -> BadInputError:
+    def _not_cached(self, what: str) -> NotCachedError:
         return not_cached(self.repo_id, self.commit, "dataset", what, self.flag)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hub_cards.errors import BadInputError, StoppedError
-from hub_cards.hub.remote import HubFolder
+from hub_cards.hub.remote import HubFolder, NotCachedError, is_offline, not_cached
 from hub_cards.sources import DESCRIPTIONS, FILE_TYPES
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def split_records(folder: HubFolder, split: Split, streaming: bool) -> Iterator[
     """The records of files that `datasets` reads and we do not: CSV, compressed ones.
 
     Raises:
-        BadInputError: they cannot be read, or fetched.
+        BadInputError: they cannot be read, or fetched; or `streaming` offline.
         StoppedError: the Hub is out of reach.
     """
     from datasets import load_dataset
@@ -110,6 +111,8 @@ def split_records(folder: HubFolder, split: Split, streaming: bool) -> Iterator[
     from huggingface_hub.utils import httpx
 
     if streaming:
+        if is_offline("dataset"):
+            raise not_cached(folder.repo_id, folder.commit, "dataset", str(split.paths[0]), folder.flag)
         root = f"hf://datasets/{folder.repo_id}@{folder.commit}"
         files = [f"{root}/{path}" for path in split.paths]
     else:
@@ -122,4 +125,23 @@ def split_records(folder: HubFolder, split: Split, streaming: bool) -> Iterator[
     except (HfHubHTTPError, httpx.TransportError, ConnectionError) as error:
         raise StoppedError(
             f"{folder.where}: cannot read {split.paths[0]} ({error}); run the same command again"
+        ) from error
+
+
+@contextmanager
+def streaming_explained(dataset: str, streaming: bool) -> Iterator[None]:
+    """What is missing offline, as a user of --streaming can help it: a run online would keep nothing.
+
+    Raises:
+        NotCachedError: as it is, where nothing is streamed.
+        BadInputError: in its place, where something is.
+    """
+    try:
+        yield
+    except NotCachedError as error:
+        if not streaming:
+            raise
+        raise BadInputError(
+            f"--streaming: reads --dataset {dataset} on the Hub and keeps nothing of it, and {error.variable} is set; "
+            f"leave --streaming out, after one run without it online or `{error.download}`"
         ) from error

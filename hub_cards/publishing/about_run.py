@@ -1,8 +1,10 @@
-"""What the cards of a run say beyond its records, from the flags and from what the source's own card states."""
+"""The record of a publishing, and what the cards say by it beyond the other records of the run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from hub_cards.cards.about import About, Places
 from hub_cards.cards.licences import stated_by_source
@@ -11,6 +13,9 @@ from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.sources import Source
 from hub_cards.stages import find_record
+
+STEP, VERSION = "publish", 4
+TAG_DIGITS = 12
 
 
 def licence_to_publish(given: str, source: Source | list[StepRecord]) -> str | list[str]:
@@ -32,32 +37,71 @@ def licence_to_publish(given: str, source: Source | list[StepRecord]) -> str | l
     return licence
 
 
-def about_run(
-    records: list[StepRecord],
-    license: str,
+def publish_record(
+    inputs: Mapping[str, Source],
+    license: str | list[str],
     title: str,
-    places: Places,
+    hub: Mapping[str, str],
+    tag: str | None,
     notes: str = "",
     language: Sequence[str] = (),
-) -> About:
-    """What the cards say.
+) -> StepRecord:
+    """The record of publishing these results: it stands in the repositories too, so that any later card says the same.
 
     Args:
-        records: a lineage.
-        license: as the user gave it; empty to pass on the source's.
-
-    Raises:
-        BadInputError: there is no licence.
+        inputs: by stage.
+        hub: by `dataset`, `statistics` and `model` the repository; what is not published has none.
+        tag: as it was given; None for one by the record's own fingerprint.
     """
-    stated, reflect = stated_by_source(records), find_record(records, "reflect")
+    config = {
+        "license": license,
+        "title": title,
+        "notes": notes,
+        "language": list(language) or None,
+        "hub": dict(hub),
+        "tag": tag,
+    }
+    return StepRecord(STEP, VERSION, config, dict(inputs))
+
+
+def tag_of(record: StepRecord) -> str | None:
+    """The run's tag in all its repositories, the same however often it is published; None where there are none."""
+    if not record.config["hub"]:
+        return None
+    return record.config["tag"] or f"run-{record.fingerprint[:TAG_DIGITS]}"
+
+
+def about_of(records: list[StepRecord], local: Mapping[str, str] | None = None) -> About:
+    """What the cards say, by the record of the publishing among these.
+
+    Args:
+        local: by `dataset`, `statistics` and `model` the folder of what is not on the Hub.
+    """
+    record, reflect, stated = find_record(records, STEP), find_record(records, "reflect"), stated_by_source(records)
+    config = record.config
+    is_passed_on = config["license"] == stated.license
     return About(
-        title=title,
-        license=licence_to_publish(license, records),
+        title=config["title"],
+        license=config["license"],
         source_licence=stated.license,
-        license_name=None if license else stated.license_name,
-        license_link=None if license else stated.license_link,
-        notes=notes,
-        language=list(language) or stated.language,
-        places=places,
+        license_name=stated.license_name if is_passed_on else None,
+        license_link=stated.license_link if is_passed_on else None,
+        notes=config["notes"],
+        language=config["language"] or stated.language,
+        places=Places(**{**(local or {}), **config["hub"]}, tag=tag_of(record)),
         prompts={} if reflect is None else reflect.counts.get("prompts", {}),
     )
+
+
+def as_published(records: list[StepRecord]) -> list[StepRecord]:
+    """Records as strangers may read them: of a file or folder somewhere on this machine no more than the name."""
+    return [
+        replace(record, inputs={role: _without_place(source) for role, source in record.inputs.items()})
+        for record in records
+    ]
+
+
+def _without_place(source: Source) -> Source:
+    place = Path(source.location)
+    is_elsewhere = source.kind != "hub" and (place.is_absolute() or ".." in place.parts)
+    return replace(source, location=place.name) if is_elsewhere else source

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hub_cards.errors import BadInputError
-from hub_cards.hub.client import LOG_IN, ask, hub_api
+from hub_cards.hub.client import LOG_IN, ask, hub_api, shortened
 from hub_cards.publishing.manifest import read_remote_manifest
 from hub_cards.publishing.target import Target
 
 # What may be published over what: the same again, and a later stage over an earlier one.
 STAGES = ("reflect", "score", "select", "dataset")
+REFERENCE = re.compile(r"[A-Za-z0-9_][\w.\-/]*", re.ASCII)
 WRITING_ROLES = ("admin", "write", "contributor")
 # What a repository holds that nobody has put anything into.
 UNTOUCHED = (".gitattributes", "README.md")
@@ -38,7 +40,7 @@ class State:
         if self.private is None:
             return f"new, {after}"
         before = "private" if self.private else "public"
-        return before if self.target.private in (None, self.private) else f"{before}, made {after}"
+        return before if self.private == self.target.private else f"{before}, made {after}"
 
 
 def can_ask() -> bool:
@@ -48,16 +50,18 @@ def can_ask() -> bool:
     return not constants.is_offline_mode() and get_token() is not None
 
 
-def check_access(targets: Sequence[Target], license: str | list[str] | None = None) -> list[State]:
+def check_access(
+    targets: Sequence[Target], license: str | list[str] | None = None, language: Sequence[str] = ()
+) -> list[State]:
     """Look at every target as the user that the token belongs to; changes nothing.
 
     Args:
-        license: of the cards, to be known to the Hub.
+        license, language: of the cards, to be known to the Hub.
 
     Raises:
-        BadInputError: no token or one that may not write, a name that the Hub does not take or that somebody else has,
-            a repository that holds something else or is open to all where this run's is to be private, a licence that
-            the Hub does not know; or the process is offline.
+        BadInputError: no token or one that may not write, a name (of a repository, branch or tag) that the Hub does
+            not take or that somebody else has, a repository that holds something else or is open to all where this
+            run's is to be private, a licence or language that the Hub does not know; or the process is offline.
         StoppedError: the Hub does not answer.
     """
     if not targets:
@@ -67,7 +71,8 @@ def check_access(targets: Sequence[Target], license: str | list[str] | None = No
     user = ask("ask who you are", hub_api().whoami, "--push_to_hub")
     for target in targets:
         _check_may_write(target, user)
-    _check_licence(license, targets[0].repo_type)
+    _check_known("license", license, targets[0].repo_type)
+    _check_known("language", list(language), targets[0].repo_type)
     return [_look(target) for target in targets]
 
 
@@ -89,12 +94,23 @@ def _check_names(targets: Sequence[Target]) -> None:
             validate_repo_id(target.repo_id)
         except HFValidationError as error:
             raise BadInputError(f"{target.where}: is no name of a repository: {str(error).splitlines()[0]}") from error
+        _check_reference("--hub_revision", target.revision)
+        if target.tag is not None:
+            _check_reference("--hub_tag", target.tag)
+            if target.tag == target.revision:
+                raise BadInputError(f"--hub_tag {target.tag}: is the name of the branch; give the tag another")
         if target.repo_id.count("/") != 1:
             raise BadInputError(f"{target.where}: needs its owner: user/{target.repo_id}")
     names = [(target.repo_type, target.repo_id.lower()) for target in targets]
     for target, name in zip(targets, names, strict=True):
         if names.count(name) > 1:
             raise BadInputError(f"{target.where}: is named twice; data set and statistics need two repositories")
+
+
+def _check_reference(flag: str, name: str) -> None:
+    """git's own rules for the names of branches and tags, and no character that is anything but plain."""
+    if not REFERENCE.fullmatch(name) or ".." in name or name.endswith((".", "/", ".lock")):
+        raise BadInputError(f"{flag} {name}: is no name for it; letters, digits and . _ - / make one, as in v1.0")
 
 
 def _check_may_write(target: Target, user: dict[str, Any]) -> None:
@@ -117,18 +133,19 @@ def _check_may_write(target: Target, user: dict[str, Any]) -> None:
         raise BadInputError(f"{target.where}: in {owner} you may only {role}; ask for a role that may write")
 
 
-def _check_licence(license: str | list[str] | None, repo_type: str) -> None:
-    """The Hub knows which licences there are; better asked now than by the first card that is pushed."""
+def _check_known(name: str, value: str | list[str] | None, repo_type: str) -> None:
+    """The Hub knows which licences and languages there are; better asked now than by the first card that is pushed."""
     import yaml
     from huggingface_hub import RepoCard
 
-    if not license:
+    if not value:
         return
-    card = RepoCard(f"---\n{yaml.safe_dump({'license': license})}---\n", ignore_metadata_errors=True)
+    card = RepoCard(f"---\n{yaml.safe_dump({name: value})}---\n", ignore_metadata_errors=True)
+    where = f"--{name} {value if isinstance(value, str) else ' '.join(value)}"
     try:
-        ask("check the licence", lambda: card.validate(repo_type=repo_type), f"--license {license}")
+        ask(f"check the {name}", lambda: card.validate(repo_type=repo_type), where)
     except ValueError as error:
-        raise BadInputError(f"--license {license}: the Hub does not know it: {' '.join(str(error).split())}") from error
+        raise BadInputError(f"{where}: the Hub does not know it: {shortened(error)}") from error
 
 
 def _look(target: Target) -> State:

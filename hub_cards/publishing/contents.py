@@ -30,6 +30,8 @@ DEFAULT_CONFIG = "selected"
 TOKEN_LOSS_CONFIG = "token_losses"
 TOKEN_LOSSES = tuple(column.name for column in TOKEN_LOSS_COLUMNS)
 DIGEST_DIGITS = 16
+# Each of these is a whole tokenizer's vocabulary.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 # Numbers and states a row, and nothing as long as a text.
 STATISTICS = tuple(
     column.name
@@ -133,6 +135,29 @@ def write_configs(folder: Path, configs: dict[str, Dataset]) -> dict[str, str]:
             path.rename(path.with_name(f"{path.name}-{digest}.parquet"))
         patterns[name] = f"{name}/train-*-{digest}.parquet"
     return patterns
+
+
+def check_model(folder: Path) -> None:
+    """A model's folder holds what loading it takes: configuration, tokenizer, and weights that are whole.
+
+    Raises:
+        BadInputError: it does not.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not (folder / "config.json").is_file():
+        raise BadInputError(f"{folder}: holds no config.json, so no model")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise BadInputError(f"{folder}: holds no tokenizer ({', '.join(TOKENIZER_FILES)}), so the model cannot be used")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise BadInputError(f"{folder}: holds no weights (*.safetensors)")
+    for path in weights:
+        try:
+            with safe_open(path, framework="np"):
+                pass
+        except SafetensorError as error:
+            raise BadInputError(f"{path}: is damaged ({error}); train again") from error
 
 
 def copy_model(source: Path, target: Path) -> None:

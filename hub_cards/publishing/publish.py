@@ -14,12 +14,13 @@ from hub_cards.errors import BadInputError
 from hub_cards.hub.client import ask, hub_api
 from hub_cards.publishing.access import State, check_access
 from hub_cards.publishing.manifest import MANIFEST_FILE, files_below, read_local_manifest
-from hub_cards.publishing.push import Pushed, make_repository, push_files, push_folder, tag_commit
+from hub_cards.publishing.push import Pushed, check_tag, make_repository, push_files, push_folder, tag_commit
 from hub_cards.publishing.read_back import read_back
 from hub_cards.publishing.target import Target
 
 STEP = "publish"
 COLLECTION_TITLE_LENGTH = 59  # the Hub takes no longer one
+COLLECTION_TITLE = "{}: data, scores, model"
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,11 @@ class Receipt:
     page: str
 
 
-def publish(repositories: Sequence[Repository], collection: str | None = None) -> list[Receipt]:
+def publish(repositories: Sequence[Repository]) -> list[Receipt]:
     """Push, tag and read back; only what was read back is called published.
 
-    May be called again after whatever went wrong: it finishes what is left and makes nothing twice.
-
-    Args:
-        collection: the title of the collection that ties the repositories together; None for none.
+    May be called again after whatever went wrong: it finishes what is left and makes nothing twice. Several
+    repositories are tied together by a collection, named after the first.
 
     Raises:
         BadInputError: the Hub refuses, or a repository is not what it should be.
@@ -69,6 +68,9 @@ def publish(repositories: Sequence[Repository], collection: str | None = None) -
     for one in repositories:
         check_laid_out(one.folder)
     states = check_access([one.target for one in repositories])
+    for one in repositories:
+        if one.tag:
+            check_tag(one.target, one.tag, one.folder)
     pushed = []
     for one in repositories:
         if one.whole:
@@ -95,8 +97,8 @@ def publish(repositories: Sequence[Repository], collection: str | None = None) -
     ]
     for receipt in receipts:
         say(STEP, f"published {receipt.page} at {receipt.commit[:7]}, read back: {receipt.seen}")
-    if collection is not None and len(repositories) > 1:
-        say(STEP, f"collection {_collect([one.target for one in repositories], collection)}")
+    if len(repositories) > 1:
+        say(STEP, f"collection {_collect([one.target for one in repositories])}")
     return receipts
 
 
@@ -105,7 +107,7 @@ def _push(one: Repository) -> Pushed:
     message = f"Publish {one.target.kind}" + (f" of {one.tag}" if one.tag else "")
     done = (push_folder if one.whole else push_files)(one.target, one.folder, message)
     if one.tag:
-        tag_commit(one.target, one.tag, done.commit, read_local_manifest(one.folder))
+        tag_commit(one.target, one.tag, done.commit, one.folder)
     what = f"pushed in {time.monotonic() - started:.0f} s" if done.changed else "is there already"
     say(STEP, f"{one.target.repo_id} ({one.target.kind}): {what}, {done.commit[:7]}")
     return done
@@ -114,7 +116,7 @@ def _push(one: Repository) -> Pushed:
 def _show_to_all(state: State) -> None:
     """Make a private or new repository public, once what is in it has been read back."""
     target = state.target
-    if state.private is not False and target.private is False:
+    if state.private is not False and not target.private:
         ask(
             "make it public",
             lambda: hub_api().update_repo_settings(target.repo_id, private=False, repo_type=target.repo_type),
@@ -122,18 +124,19 @@ def _show_to_all(state: State) -> None:
         )
 
 
-def _collect(targets: Sequence[Target], title: str) -> str:
-    """Put the repositories into the collection of this title, made where there is none; the address of its page."""
+def _collect(targets: Sequence[Target]) -> str:
+    """Put the repositories into their collection, made where there is none; the address of its page."""
     api, owner = hub_api(), targets[0].repo_id.split("/")[0]
+    title = COLLECTION_TITLE.format(targets[0].name)[:COLLECTION_TITLE_LENGTH]
     where = f"the collection {title!r} of {owner}"
     private = any(target.private for target in targets)
     found = ask(
         "make it",
-        lambda: api.create_collection(
-            title[:COLLECTION_TITLE_LENGTH], namespace=owner, private=private, exists_ok=True
-        ),
+        lambda: api.create_collection(title, namespace=owner, private=private, exists_ok=True),
         where,
     )
+    if found.private and not private:
+        ask("make it public", lambda: api.update_collection_metadata(found.slug, private=False), where)
     for target in targets:
         ask(
             f"add {target.repo_id}",

@@ -10,13 +10,15 @@ from typing import Any
 
 from hub_cards.cards.own_section import keep_own_section
 from hub_cards.errors import BadInputError
-from hub_cards.hub.client import ask, hub_api
+from hub_cards.hub.client import ask, hub_api, shortened
+from hub_cards.provenance import PROVENANCE_FILE, StepRecord, read_records
 from hub_cards.publishing.manifest import (
     CARD,
     MANIFEST_FILE,
     Manifest,
     fetch,
     files_below,
+    read_local_manifest,
     read_manifest,
     read_remote_manifest,
 )
@@ -146,19 +148,46 @@ def _deletions(target: Target, head: str, kept: Sequence[str]) -> list[Any]:
 
 
 def _commit(target: Target, operations: Sequence[Any], head: str, message: str) -> Pushed:
-    done = hub_api().create_commit(
-        target.repo_id,
-        operations,
-        commit_message=message,
-        repo_type=target.repo_type,
-        revision=target.revision,
-        parent_commit=head,
-    )
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        done = hub_api().create_commit(
+            target.repo_id,
+            operations,
+            commit_message=message,
+            repo_type=target.repo_type,
+            revision=target.revision,
+            parent_commit=head,
+        )
+    except HfHubHTTPError:
+        raise
+    except ValueError as error:  # the card's metadata, which the Hub looks at before anything is uploaded
+        raise BadInputError(f"{target.where}: the Hub does not take the card: {shortened(error)}") from error
     return Pushed(done.oid, done.oid != head)
 
 
-def tag_commit(target: Target, tag: str, commit: str, files: Manifest) -> str:
-    """Give the commit the run's tag; a tag that is there stays, if it names the same files.
+def check_tag(target: Target, tag: str, folder: Path) -> None:
+    """Before anything is pushed: a tag that is there already must be of this very publishing.
+
+    Raises:
+        BadInputError: it names something else.
+        StoppedError: the Hub does not answer.
+    """
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    def named() -> str | None:
+        try:
+            return hub_api().repo_info(target.repo_id, repo_type=target.repo_type, revision=tag).sha
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            return None
+
+    commit = ask(f"read the tag {tag}", named, target.where)
+    if commit is not None:
+        _check_same(target, tag, commit, folder)
+
+
+def tag_commit(target: Target, tag: str, commit: str, folder: Path) -> str:
+    """Give the commit of a folder the run's tag; a tag that is there stays, if it is of this very publishing.
 
     Returns:
         The commit that the tag names.
@@ -178,12 +207,26 @@ def tag_commit(target: Target, tag: str, commit: str, files: Manifest) -> str:
         lambda: api.repo_info(target.repo_id, repo_type=target.repo_type, revision=tag).sha,
         target.where,
     )
-    if named != commit and not _holds(read_remote_manifest(target, named), files):
-        raise BadInputError(
-            f"--hub_tag {tag}: is the tag of another run in {target.repo_id}, at {named[:7]}; give this one another"
-        )
+    if named != commit:
+        _check_same(target, tag, named, folder)
     return named
 
 
-def _holds(there: Manifest | None, files: Manifest) -> bool:
-    return there is not None and files.files.items() <= there.files.items()
+def _check_same(target: Target, tag: str, commit: str, folder: Path) -> None:
+    """A tagged commit holds what `folder` does, by the same record; an evaluation may have come later."""
+    there, records = read_remote_manifest(target, commit), fetch(target, PROVENANCE_FILE, commit)
+    made = [] if records is None else read_records(records.parent)
+    same = there is not None and _lasting(there) == _lasting(read_local_manifest(folder))
+    if not same or _publishing(made) != _publishing(read_records(folder)):
+        raise BadInputError(
+            f"--hub_tag {tag}: is the tag of another run in {target.repo_id}, at {commit[:7]}; give this one another"
+        )
+
+
+def _lasting(manifest: Manifest) -> dict[str, tuple[int, str]]:
+    later = (PROVENANCE_FILE, "evaluation/")
+    return {name: file for name, file in manifest.files.items() if not name.startswith(later)}
+
+
+def _publishing(records: Sequence[StepRecord]) -> str | None:
+    return next((record.fingerprint for record in records if record.step == "publish"), None)

@@ -12,14 +12,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hub_cards.errors import BadInputError, StoppedError
-from hub_cards.hub.client import ask, hub_api
+from hub_cards.hub.client import ask, hub_api, shortened
 from hub_cards.publishing.manifest import read_local_manifest
 
+T = TypeVar("T")
 SAMPLE_ROWS = 20
 TIME_LIMIT = 3600  # seconds
 # What would lead the new process to the caches of this one.
@@ -56,7 +57,8 @@ def read_back(repositories: Sequence[dict[str, Any]]) -> list[str]:
     answer = json.loads(lines[-1]) if done.returncode == 0 and lines else None
     if answer is None:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise StoppedError(f"cannot read back what was pushed: {last}")
+        names = ", ".join(repository["repo_id"] for repository in repositories)
+        raise StoppedError(f"{names}: pushed, but could not be read back ({last}); run the same command again")
     if "error" in answer:
         raise StoppedError(f"{answer['error']}; so it is not called published: run the same command again")
     return answer["seen"]
@@ -187,15 +189,23 @@ def _count_there(repository: dict[str, Any], folder: Path, files: Sequence[Path]
     return sum(ask("read its end", lambda path=path: rows(path), repository["where"]) for path in paths)
 
 
+def _loaded(what: str, load: Callable[[], T], where: str) -> T:
+    """What a loader of transformers gives; it wraps whatever happens, and the Hub's silence too, in these."""
+    try:
+        return ask(f"load its {what}", load, where)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise DifferentError(f"{where}: its {what} cannot be loaded ({shortened(error)})") from error
+
+
 def compare_model(repository: dict[str, Any], folder: Path) -> str:
     """Configuration and tokenizer load, and the tensors are as many and as large as here."""
     from transformers import AutoConfig, AutoTokenizer
 
     where, at = repository["where"], {"revision": repository["commit"]}
-    there = ask("load its configuration", lambda: AutoConfig.from_pretrained(repository["repo_id"], **at), where)
+    there = _loaded("configuration", lambda: AutoConfig.from_pretrained(repository["repo_id"], **at), where)
     if _settings(there) != _settings(AutoConfig.from_pretrained(folder)):
         raise DifferentError(f"{where}: its configuration is not the one that was pushed")
-    tokenizer = ask("load its tokenizer", lambda: AutoTokenizer.from_pretrained(repository["repo_id"], **at), where)
+    tokenizer = _loaded("tokenizer", lambda: AutoTokenizer.from_pretrained(repository["repo_id"], **at), where)
     if tokenizer.get_vocab() != AutoTokenizer.from_pretrained(folder).get_vocab():
         raise DifferentError(f"{where}: its tokenizer is not the one that was pushed")
     found = ask("read its tensors", lambda: hub_api().get_safetensors_metadata(repository["repo_id"], **at), where)

@@ -11,7 +11,8 @@ from datasets import Dataset, DatasetDict
 
 from hub_cards.cli import say
 from hub_cards.provenance import StepRecord, read_records
-from hub_cards.publishing.target import DatasetPushArguments, tag_of
+from hub_cards.publishing.target import DatasetPushArguments
+from hub_cards.sources import Source
 from hub_cards.storage import load_folder
 
 
@@ -55,24 +56,24 @@ class StagePush:
             StoppedError: the Hub does not answer.
         """
         records = read_records(folder)
-        record = records[-1]
-        target = self.arguments.target(record.step)
+        made = records[-1]
+        target = self.arguments.target(made.step)
         if target is None:
             return
-        if record.unfinished:
-            say(record.step, f"not published: {record.unfinished:,} answers are still to come; run the same command")
+        if made.unfinished:
+            say(made.step, f"not published: {made.unfinished:,} answers are still to come; run the same command")
             return
-        from hub_cards.cards.about import Places
-        from hub_cards.publishing.about_run import about_run
+        from hub_cards.publishing.about_run import licence_to_publish, publish_record, tag_of
         from hub_cards.publishing.layout import lay_out_result
         from hub_cards.publishing.publish import Repository, publish, write_receipts
 
-        tag = self.arguments.hub_tag or tag_of(record.result_fingerprint)
-        title = target.repo_id.split("/")[1]
-        about = about_run(records, self.arguments.license, title, Places(dataset=target.repo_id, tag=tag))
+        inputs = {made.step: Source("folder", str(folder), made.result_fingerprint)}
+        licence = licence_to_publish(self.arguments.license, records)
+        hub = {"dataset": target.repo_id}
+        record = publish_record(inputs, licence, target.name, hub, self.arguments.hub_tag)
         # Beside the result: the system's place for temporary files may be too small for it.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.hub-") as place:
             laid_out = Path(place) / target.kind
-            lay_out_result(laid_out, self.configs(load_folder(folder), records), records, about)
-            receipts = publish([Repository(target, laid_out, tag)])
+            lay_out_result(laid_out, self.configs(load_folder(folder), records), [*records, record], target.kind)
+            receipts = publish([Repository(target, laid_out, tag_of(record))])
         write_receipts(folder, receipts)

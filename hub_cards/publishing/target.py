@@ -6,13 +6,6 @@ from dataclasses import dataclass, field
 
 from hub_cards.errors import BadInputError
 
-TAG_DIGITS = 12
-
-
-def tag_of(fingerprint: str) -> str:
-    """The tag of a run: the same run has the same one, however often it is published."""
-    return f"run-{fingerprint[:TAG_DIGITS]}"
-
 
 @dataclass(frozen=True)
 class Target:
@@ -23,16 +16,23 @@ class Target:
         repo_type: `dataset` or `model`, as the Hub sorts them.
         kind: what of ours it holds: `dataset`, `statistics`, `model`, or the stage whose result it is.
         flag: where the user named it, for the messages.
-        private: whether it is to be seen by its owner alone; None: as it is.
+        private: whether it is to be seen by its owner alone.
         revision: the branch.
+        tag: the run's, where one was given.
     """
 
     repo_id: str
     repo_type: str
     kind: str
     flag: str
-    private: bool | None = True
+    private: bool = True
     revision: str = "main"
+    tag: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name without its owner's."""
+        return self.repo_id.split("/")[-1]
 
     @property
     def where(self) -> str:
@@ -60,16 +60,15 @@ class PushArguments:
         default=None, metadata={"help": "name of this run's tag (default: `run-` and digits of its fingerprint)"}
     )
 
+    def _how(self) -> tuple[bool, str, str | None]:
+        return self.private, self.hub_revision, self.hub_tag
+
 
 @dataclass
 class ModelPushArguments(PushArguments):
     """The flags of a stage whose result belongs to a model."""
 
     hub_model_id: str | None = field(default=None, metadata={"help": "Hub model to publish to, as user/name"})
-    license: str = field(
-        default="",
-        metadata={"help": "licence of the data, for --push_to_hub (default: what the source's own card states)"},
-    )
 
     def model_target(self) -> Target | None:
         """Where the model is; None where nothing is published.
@@ -81,7 +80,7 @@ class ModelPushArguments(PushArguments):
             return None
         if not self.hub_model_id:
             raise BadInputError("--push_to_hub: name the model on the Hub with --hub_model_id user/name")
-        return Target(self.hub_model_id, "model", "model", "--hub_model_id", self.private, self.hub_revision)
+        return Target(self.hub_model_id, "model", "model", "--hub_model_id", *self._how())
 
 
 @dataclass
@@ -104,4 +103,4 @@ class DatasetPushArguments(PushArguments):
             return None
         if not self.hub_dataset_id:
             raise BadInputError("--push_to_hub: name the data set on the Hub with --hub_dataset_id user/name")
-        return Target(self.hub_dataset_id, "dataset", kind, "--hub_dataset_id", self.private, self.hub_revision)
+        return Target(self.hub_dataset_id, "dataset", kind, "--hub_dataset_id", *self._how())

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from hub_cards.config import PublishConfig
-from hub_cards.provenance import write_records
+from hub_cards.provenance import read_records, write_records
+from hub_cards.publishing.about_run import tag_of
 from hub_cards.sources import Source
 
 
@@ -65,11 +66,22 @@ def test_the_tag_is_the_runs_or_the_one_that_is_given(run_folder):
         PublishConfig(**settings, **more)
         for more in ({"hub_dataset_id": "a/rows"}, {"hub_dataset_id": "a/rows", "hub_tag": "v1"}, {})
     )
-    assert named.tag(record := named.planned_record()) == f"run-{record.fingerprint[:12]}"
-    assert given.tag(given.planned_record()) == "v1"
-    assert local.tag(local.planned_record()) is None
-    assert local.places(local.planned_record()).dataset == "./runs/publish/dataset"
-    assert named.places(record).dataset == "a/rows"
+    assert tag_of(record := named.planned_record()) == f"run-{record.fingerprint[:12]}"
+    assert tag_of(given.planned_record()) == "v1"
+    assert tag_of(local.planned_record()) is None
+    assert local.local_places() == {kind: f"./runs/publish/{kind}" for kind in ("dataset", "statistics")}
+
+
+@pytest.mark.parametrize(("name", "of"), [("select", "score"), ("sft", "select")])
+def test_parts_of_different_runs_are_not_published_together(name, of, run_folder, lineage, sft_record, complaint):
+    (run_folder / "sft").mkdir()
+    write_records(run_folder / "sft", [*lineage, sft_record])
+    config = PublishConfig(folder=str(run_folder), license="mit")
+    config.planned_record()
+    (*earlier, last) = read_records(run_folder / of)
+    write_records(run_folder / of, [*earlier, replace(last, config={**last.config, "other": 1})])
+    said = complaint(config.planned_record)
+    assert f"its {name} was made of" in said and f"and not of the {of} beside it; run {name} again" in said
 
 
 def test_inputs_are_the_finished_stages(run_folder, lineage):

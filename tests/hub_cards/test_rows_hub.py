@@ -111,7 +111,9 @@ class TestPublished:
         known = (
             "holds the parts original, reflect_instruction, reflect_response, reflect_both, selected; choose one with"
         )
-        assert f"--dataset tester/set: {known} --dataset_config" in complaint(load, load_rows, dataset_config="best")
+        assert complaint(load, load_rows, dataset_config="best") == (
+            f"--dataset_config best: --dataset tester/set has no part of this name; it {known} --dataset_config"
+        )
         assert complaint(load, load_rows, dataset_split="test") == (
             "--dataset_split test: --dataset tester/set has of original the splits train"
         )
@@ -354,5 +356,18 @@ class TestOffline:
         hub.put("dataset", "tester/set", published(rows=1000, pad=200))
         load_rows(DataArguments("tester/set", limit=1, streaming=True))
         hub.go_offline()
-        message = complaint(load_rows, DataArguments("tester/set", limit=1, streaming=True))
-        assert "HF_HUB_OFFLINE is set and the cache does not hold selected/train" in message
+        for load in (load_rows, load_variants):
+            message = complaint(load, DataArguments("tester/set", limit=1, streaming=True))
+            assert message.startswith(
+                "--streaming: reads --dataset tester/set on the Hub and keeps nothing of it, and HF_HUB_OFFLINE is "
+                "set; leave --streaming out, after one run without it online or `hf download tester/set"
+            )
+        assert "--streaming: reads" in complaint(DataArguments("tester/other", streaming=True).source)
+        assert "once online" in complaint(DataArguments("tester/other").source)
+
+    def test_in_place_needs_the_hub_for_what_datasets_reads(self, hub, complaint):
+        hub.put("dataset", "tester/set", {"rows.csv": "instruction,output\na,b\n"})
+        arguments = DataArguments("tester/set", streaming=True)
+        assert load_rows(arguments).dataset["output"][:] == ["b"]
+        hub.go_offline()
+        assert complaint(load_rows, arguments).startswith("--streaming: reads --dataset tester/set on the Hub")

@@ -162,8 +162,14 @@ class TestOtherFolders:
             (tmp_path / f"{split}.jsonl").write_text(json.dumps({"instruction": split, "output": ""}))
         read = lambda **asked: load_variants(DataArguments(str(tmp_path), **asked))["original"]["instruction"][:]  # noqa: E731
         assert read() == ["train"] and read(dataset_split="test") == ["test"]
-        assert "holds the parts test, train; choose one" in complaint(read, dataset_split="validation")
-        assert "holds the parts test, train; choose one" in complaint(read, dataset_config="best")
+        for asked in ({"dataset_split": "validation"}, {"dataset_config": "best"}):
+            ((name, value),) = asked.items()
+            assert complaint(read, **asked) == (
+                f"--{name} {value}: --dataset {tmp_path} has no part of this name; it holds the parts test, train; "
+                "choose one with --dataset_config"
+            )
+        (tmp_path / "train.jsonl").rename(tmp_path / "dev.jsonl")
+        assert complaint(read).startswith(f"--dataset {tmp_path}: holds the parts dev, test; choose one")
 
     def test_conversations(self, tmp_path):
         turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}]

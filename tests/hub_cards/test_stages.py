@@ -3,9 +3,9 @@
 import pytest
 from datasets import Dataset, DatasetDict
 
-from hub_cards.provenance import StepRecord, read_records
+from hub_cards.provenance import StepRecord, read_records, write_records
 from hub_cards.sources import Source
-from hub_cards.stages import find_record, lineage, run_stage, stage
+from hub_cards.stages import find_record, lineage, lineage_of, run_stage, stage
 from hub_cards.storage import load_folder, locked, save_result
 
 RECORD = StepRecord("score", 1, {"max_length": 512}, {"dataset": Source("file", "rows.jsonl", "aaa")})
@@ -43,6 +43,41 @@ def test_result_is_saved_with_the_whole_lineage(tmp_path, capsys):
         "[score] reads rows.jsonl",
         f"[score] saved original 1 rows in {tmp_path / 'out'}",
     ]
+
+
+class TestLineage:
+    STEPS = ("reflect", "score", "select", "publish")
+
+    @pytest.fixture
+    def published(self, hub, tmp_path) -> Source:
+        """A data set as publishing leaves it: the records of its run are beside it."""
+        write_records(tmp_path, [StepRecord(step, 1, {}, {}) for step in self.STEPS])
+        commit = hub.put_folder("dataset", "tester/rows", tmp_path)
+        return Source("hub", "tester/rows", f"tester/rows@{commit}", commit)
+
+    @pytest.mark.parametrize(
+        ("step", "config", "steps"),
+        [
+            ("select", {"config": None}, ["reflect", "score"]),
+            ("score", {"config": "original"}, ["reflect", "score"]),
+            ("score", {"config": "selected"}, ["reflect", "score", "select"]),
+            ("sft", {}, ["reflect", "score", "select"]),
+        ],
+    )
+    def test_of_a_published_data_set_is_what_made_the_rows_that_are_read(self, published, step, config, steps):
+        record = StepRecord(step, 1, config, {"dataset": published})
+        assert [made.step for made in lineage_of(record, "model", "dataset")] == steps
+
+    def test_of_folders_here_is_all_of_it_each_once(self, tmp_path):
+        write_records(tmp_path, [StepRecord(step, 1, {}, {}) for step in self.STEPS])
+        here = Source("folder", str(tmp_path), "f")
+        record = StepRecord("score", 1, {"config": None}, {"dataset": here, "model": here})
+        assert [made.step for made in lineage_of(record, "model", "dataset")] == list(self.STEPS)
+
+    def test_of_what_is_not_ours_is_nothing(self, hub):
+        commit = hub.put("dataset", "tester/bare", {"rows.jsonl": "{}"})
+        source = Source("hub", "tester/bare", "f", commit)
+        assert lineage_of(StepRecord("score", 1, {}, {"dataset": source}), "dataset") == []
 
 
 def test_second_run_computes_nothing_and_says_so(tmp_path, capsys):

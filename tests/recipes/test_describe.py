@@ -10,7 +10,7 @@ from hub_cards.provenance import StepRecord, read_records
 from hub_cards.sources import Source
 from hub_cards.storage import save_result
 from scoring.describe_config import DescribeConfig
-from scoring.report import as_markdown_report, as_terminal, describe_set, published_line, tables
+from scoring.report import as_markdown_report, as_terminal, describe_set, draw_set, published_line, tables
 
 PLOTS = {"distributions.png", "ifd_against_rifd.png"}
 
@@ -159,6 +159,31 @@ class TestReport:
         assert {path.name for path in tmp_path.glob("*.png")} == PLOTS
         report = as_markdown_report(description, read_records(folders[0]), [])
         assert "select" not in report.lower()
+
+    @pytest.mark.parametrize(
+        ("steps", "gate"),
+        [(["selective"] * 4, True), (["selective", "random", "random", "selective"], True), (["cherry"] * 4, False)],
+    )
+    def test_gate_is_drawn_for_selections_by_it_alone(self, tmp_path, monkeypatch, steps, gate):
+        drawn = {}
+        monkeypatch.setattr("scoring.report.draw_ratios", lambda *given: drawn.update(gate=given[3]))
+        monkeypatch.setattr("scoring.report.draw_distributions", lambda _, groups: drawn.update(groups=[*groups]))
+        monkeypatch.setattr("scoring.report.draw_flow", lambda *_: None)
+        assert draw_set(VARIANTS, LEDGER.add_column("select_step", steps), tmp_path / "plots")
+        assert drawn == {"gate": gate, "groups": ["original", "selected"]}
+        describe_set(VARIANTS, LEDGER).draw(tmp_path)
+        assert not drawn["gate"]
+        describe_set(VARIANTS).draw(tmp_path)
+        assert drawn == {"gate": True, "groups": ["original", "reflect_both"]}
+
+    def test_rows_before_a_selection_are_those_of_the_first_variant(self, tmp_path, monkeypatch):
+        drawn = []
+        monkeypatch.setattr("scoring.report.draw_distributions", lambda _, groups: drawn.extend(groups))
+        monkeypatch.setattr("scoring.report.draw_ratios", lambda *_: None)
+        monkeypatch.setattr("scoring.report.draw_flow", lambda *_: None)
+        ledger = Dataset.from_dict({**LEDGER.to_dict(), "selected_variant": ["reflect_both"] * 4})
+        describe_set({"reflect_both": VARIANTS["reflect_both"]}, ledger).draw(tmp_path)
+        assert drawn == ["reflect_both", "selected"]
 
     def test_published_numbers_stand_beside_their_names(self):
         assert "instruction length (tokens) 20.7 → 37.9; response length (tokens) 65.5 → 377.2;" in published_line()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import yaml
 from datasets import get_dataset_config_names, load_dataset, load_from_disk
 from huggingface_hub import DatasetCard, ModelCard
 
-from hub_cards.provenance import read_records
+from hub_cards.provenance import read_records, write_records
 from hub_cards.publishing import publish as publishing
 from hub_cards.publishing.read_back import compare
 
@@ -178,12 +179,60 @@ def test_each_stage_publishes_its_own_result(hub, script, small_recipe, run, tmp
     stage("select_rows.py", "select", "--dataset", str(run / "score"), *push, "tester/chosen")
     assert get_dataset_config_names("tester/chosen") == ["selected", "decisions"]
     assert load_dataset("tester/chosen", split="train")["prompt"][0].startswith("A chat between")
-    model = ("--push_to_hub", "true", "--license", "cc-by-nc-4.0", "--hub_model_id", "tester/trained")
-    stage("sft.py", "sft", "--dataset", str(run / "select"), *model)
+    model = ("--push_to_hub", "true", "--hub_model_id", "tester/trained")
+    stage("sft.py", "sft", "--dataset", str(run / "select"), *model, "--license", "cc-by-nc-4.0")
     assert ModelCard.load("tester/trained").data.eval_results is None
     stage("evaluate_model.py", "evaluate", "--model_name_or_path", str(run / "sft"), *model)
     assert "## Evaluation" in ModelCard.load("tester/trained").text
     assert hub.read("model", "tester/trained", "evaluation/report.md")
+
+
+def test_an_evaluation_goes_to_the_very_model_that_it_measured(hub, publish, script, small_recipe, run, quickstart):
+    """With the title, licence and links of the published card; and it stays when the model is published again."""
+
+    def evaluate(model):
+        places = ["--model_name_or_path", model, "--output_dir", run / "evaluate", "--limit", "1"]
+        push = ["--push_to_hub", "true", "--hub_model_id", "tester/small-model"]
+        return script("evaluate_model.py", "--config", small_recipe / "evaluate.yaml", *places, *push)
+
+    shutil.rmtree(run / "evaluate")
+    assert publish(*IDS, "--push_to_hub", "True", "--title", "My own title").returncode == 0
+    done = evaluate(run / "sft")
+    assert done.returncode == 0, done.stderr
+    card = ModelCard.load("tester/small-model")
+    assert "# My own title" in card.text and "## Evaluation" in card.text and card.data.datasets == ["tester/small"]
+    assert str(run) not in hub.read("model", "tester/small-model", "evaluation/report.md").decode()
+    push = ["--push_to_hub", "true", "--hub_model_id", "tester/trained", "--license", "cc-by-nc-4.0"]
+    for place, said in (
+        (quickstart / "student", "was not trained by recipes/sft.py"),
+        (run / "other", "another model"),
+    ):
+        if place.name == "other":
+            shutil.copytree(run / "sft", place)
+            (*records, last) = read_records(place)
+            write_records(place, [*records, replace(last, config={**last.config, "max_steps": 9})])
+        refused = evaluate(place)
+        assert refused.returncode == 2 and said in refused.stderr, refused.stderr
+    training = ["--config", small_recipe / "sft.yaml", "--dataset", run / "select", "--output_dir", run / "sft"]
+    for _ in range(2):
+        done = script("sft.py", *training, *push)
+        assert done.returncode == 0, done.stderr
+        places = ["--model_name_or_path", run / "sft", "--output_dir", run / "evaluate", "--limit", "1", *push[:4]]
+        assert script("evaluate_model.py", "--config", small_recipe / "evaluate.yaml", *places).returncode == 0
+    assert "is there already" in script("sft.py", *training, *push).stdout
+    assert "## Evaluation" in ModelCard.load("tester/trained").text
+
+
+def test_no_place_of_this_machine_is_published(hub, publish, run):
+    assert publish(*IDS, "--push_to_hub", "True").returncode == 0
+    for kind, name in (
+        ("dataset", "tester/small"),
+        ("dataset", "tester/small-statistics"),
+        ("model", "tester/small-model"),
+    ):
+        for path in hub.repo(kind, name)["files"]:
+            if not path.endswith((".parquet", ".safetensors", ".png")):
+                assert str(run.parent).encode() not in hub.read(kind, name, path), (name, path)
 
 
 def test_stages_read_what_was_published_at_its_commit(hub, publish, script, small_recipe, run, quickstart, tmp_path):

@@ -110,7 +110,10 @@ class TestLoading:
 
     @pytest.mark.parametrize(
         ("path", "reason"),
-        [("/no/such/folder", "there is no such folder"), ("no-such/model", "the Hub is out of reach")],
+        [
+            ("/no/such/folder", "there is no such folder"),
+            ("no-such/model", "HF_HUB_OFFLINE is set and the cache does not hold"),
+        ],
     )
     def test_a_model_that_is_not_there(self, path, reason):
         with pytest.raises(BadInputError, match=reason) as raised:

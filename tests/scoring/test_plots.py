@@ -125,6 +125,19 @@ class TestPictures:
         draw_ratios(tmp_path / "r.png", variants, kept)
         assert png_size(tmp_path / "r.png") == (605, 260)
 
+    @pytest.mark.parametrize("gate", [True, False])
+    def test_gate_is_shaded_and_named_only_where_it_is_asked_for(self, tmp_path, monkeypatch, gate):
+        figures = []
+        monkeypatch.setattr("scoring.plots.save", lambda figure, _: figures.append(figure))
+        draw_ratios(tmp_path / "r.png", {"original": variant(30)}, {"original": np.arange(3)}, gate=gate)
+        ((figure,), (panel,)) = figures, figures[0].axes
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert labels[:2] == ["scored row", "kept in this variant"]
+        assert labels[2:] == ["gate of selective: IFD < 1 and r-IFD < 1"] * gate
+        clouds = 2  # all rows, and the kept ones
+        assert len(panel.collections) == clouds + gate
+        assert [list(line.get_xdata()) for line in panel.lines] == [[1, 1], [0, 1]]  # both lines at 1
+
     def test_draw_nothing_on_the_global_state(self, tmp_path):
         before = "matplotlib.pyplot" in sys.modules
         draw_distributions(tmp_path / "d.png", {"original": variant(10)})

@@ -266,6 +266,23 @@ class TestText:
         assert "trusts the numbers of `theirs`" in text
         assert "**reflect** (version 1" in text  # the lineage is whole all the same
 
+    def test_selection_that_kept_only_originals_has_no_oracle(self, card, configs):
+        originals = {"selected": configs["selected"].filter(lambda row: row["variant"] == "original")}
+        assert "reflect_status" in originals["selected"].column_names
+        text = card(configs=originals, prompts={"response": "Be picky."}).text
+        assert "Instruction pairs of `data/rows.jsonl`, scored by `models/tiny-student`, selected by selective" in text
+        assert "recycled by" not in text and "its terms of use" not in text and "picky" not in text
+        assert "an oracle (recorded completions)\ncriticised and rewrote them" in card().text
+
+    def test_publishing_is_no_step_of_how_the_rows_were_made(self, card, lineage):
+        publish = StepRecord("publish", 4, {"title": "old"}, {"score": Source("folder", "run/score", "x")})
+        assert card(records=[publish, *lineage]).text == card().text
+
+    def test_what_was_scored_again_is_not_called_selected(self, card, lineage, scored):
+        text = card(records=[*lineage, lineage[1]], configs=dict(scored)).text
+        assert "## Selection" not in text and "were kept" not in text and "chose among" not in text
+        assert "**select** (version 1" in text
+
     def test_shows_the_prompts_whole(self, card):
         text = card(prompts={"response": "system: be picky\n\n```\n{{ x }} <b>\n```"}).text
         assert "<summary>Prompt: response</summary>" in text
@@ -278,6 +295,24 @@ class TestText:
             (tmp_path / "plots" / name).write_bytes(b"")
         found = re.findall(r"!\[[^]]+\]\(([^)]+)\)", card().text)
         assert found == ["plots/distributions.png", "plots/selection_flow.png"]
+
+    def test_captions_say_what_is_drawn(self, card, tmp_path, lineage):
+        (tmp_path / "plots").mkdir()
+        for name in ("distributions.png", "ifd_against_rifd.png"):
+            (tmp_path / "plots" / name).write_bytes(b"")
+
+        def captions(records):
+            return re.findall(r"!\[([^]]+)\]", card(records=records).text)
+
+        before, ratios = "What the rows are like, before and after the selection", "IFD against r-IFD of every pair"
+        assert captions(lineage) == [
+            before,
+            f"{ratios}; where both are below 1, `selective` keeps the version that won",
+        ]
+        counts = {**lineage[2].counts, "steps": [{"step": "cherry", "rows": 4, "kept": 3}]}
+        cherry = replace(lineage[2], counts=counts, config={"strategy": [{"name": "cherry", "fraction": 0.5}]})
+        assert captions([*lineage[:2], cherry]) == [before, ratios]
+        assert captions(lineage[:2]) == ["What the rows are like, by variant", ratios]
 
     def test_says_what_the_oracle_has_cost(self, card, lineage):
         usage = {"completions": 288, "without_usage": 0, "prompt_tokens": 140_000, "completion_tokens": 180_000}
@@ -337,7 +372,7 @@ class TestAwkwardTexts:
     @example(title="<!-- ", notes="```\n<!-- ", path="<!-- `", reason="a\\|b\n", prompt=EMPTY_SECTION)
     @given(title=AWKWARD.filter(str.strip), notes=AWKWARD, path=AWKWARD, reason=AWKWARD, prompt=AWKWARD)
     def test_break_neither_metadata_nor_tables(self, card, lineage, title, notes, path, reason, prompt):
-        configs = {"selected": Dataset.from_dict({"row_id": ["a"]})}
+        configs = {"selected": Dataset.from_dict({"row_id": ["a"], "variant": ["reflect_response"]})}
         usual = card(configs=configs)
         first = replace(lineage[0], inputs={"dataset": Source("file", path, "f")})
         counts = {**lineage[2].counts, "select_reason": {reason: 1}}

@@ -61,6 +61,36 @@ class TestModelCard:
         assert card.data.datasets == ["me/rows"]
         assert "The data: [`me/rows`](https://huggingface.co/datasets/me/rows)." in card.text
 
+    def test_names_the_data_set_on_the_hub_that_it_was_trained_on(self, tmp_path, lineage, sft_record):
+        lineage[0] = replace(lineage[0], inputs={"dataset": Source("hub", "tatsu-lab/alpaca", "y", COMMIT)})
+        mine = Source("hub", "tester/mine", f"tester/mine@{COMMIT}", COMMIT)
+        sft = replace(sft_record, inputs={**sft_record.inputs, "dataset": mine})
+        link = f"[`tester/mine`](https://huggingface.co/datasets/tester/mine/tree/{COMMIT}) at `{COMMIT}`"
+        for about in (None, replace(ABOUT, places=Places(model="tester/model", tag="run-1"))):
+            card = model_card(tmp_path, [*lineage, sft], about)
+            assert card.data.datasets == ["tester/mine"]
+            assert f"Prompt template: `vicuna`. The data: {link}.\n" in card.text
+        assert f"{link}" in model_card(tmp_path, [sft]).text
+
+    def test_variant_of_a_published_set_was_not_selected(self, tmp_path, lineage, sft_record):
+        def text(**config):
+            sft = replace(sft_record, config={**sft_record.config, **config})
+            return model_card(tmp_path, [*lineage, sft]).text
+
+        said = ("Selective Reflection-Tuning", "its terms of use apply")
+        assert [one in text() for one in said] == [True, True]
+        assert [one in text(dataset_config="selected") for one in said] == [True, True]
+        assert [one in text(dataset_config="reflect_response") for one in said] == [False, True]
+        assert [one in text(dataset_config="original") for one in said] == [False, False]
+        assert "**select**" not in text(dataset_config="original")
+
+    def test_selection_that_kept_only_originals_has_no_oracle(self, tmp_path, lineage, sft_record):
+        branches = {"original": {"won": 3, "kept": 3}, "reflect_response": {"won": 1, "kept": 0}}
+        select = replace(lineage[2], counts={**lineage[2].counts, "branches": branches})
+        text = model_card(tmp_path, [*lineage[:2], select, sft_record]).text
+        assert "its terms of use apply" not in text and "li2023reflection" not in text
+        assert "**select**" in text
+
     def test_settings_and_outcome_of_the_training_stand_in_a_table(self, tmp_path, lineage, sft_record):
         text = model_card(tmp_path, [*lineage, sft_record]).text
         for name, value in (

@@ -115,6 +115,21 @@ def test_a_bad_name_is_said(hub, waits):
         ask("look at it", lambda: hub_api().repo_info("a//b"), WHERE)
 
 
+def test_an_endpoint_that_is_no_address_is_said_at_once(hub, waits):
+    from huggingface_hub import HfApi
+
+    with pytest.raises(BadInputError, match=r"^HF_ENDPOINT .*: is no address of a Hub"):
+        ask("look at it", lambda: HfApi(endpoint="nonsense").repo_info("tester/rows"), WHERE)
+    assert waits == []
+
+
+def test_what_the_hub_says_is_kept_short(hub, rows, waits):
+    hub.fault("GET", "/api/datasets/tester/rows", status=400, message="no " * 1000)
+    with pytest.raises(BadInputError) as refused:
+        look()
+    assert len(str(refused.value)) < 400
+
+
 def test_offline_passes_through(hub, monkeypatch, waits):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(OfflineModeIsEnabled):

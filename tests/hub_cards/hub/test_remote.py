@@ -67,6 +67,29 @@ class TestResolveCommit:
     def test_what_is_not_there(self, asked, said, complaint):
         assert complaint(resolve, **asked).startswith(said)
 
+    @pytest.mark.usefixtures("commit")
+    def test_a_repository_of_the_other_type(self, hub, complaint):
+        hub.put("model", "tester/student", {"config.json": "{}"})
+        hub.put("model", "tester/secret", {"config.json": "{}"}, private=True)
+        where = "--dataset tester/student (no such local path): "
+        assert complaint(find_source, "tester/student") == (
+            f"{where}is a model, not a data set; name a data set on the Hub, or a local path"
+        )
+        assert "is a data set, not a model; name a model" in complaint(find_model, "tester/set")
+        hub.clear()
+        assert "there is no such repository" in complaint(find_source, "tester/none")
+        assert [one["path"].removesuffix("/revision/main") for one in hub.requests()] == [
+            "/api/datasets/tester/none",
+            "/api/models/tester/none",
+        ]
+        hub.login(hub.other_token)
+        assert "there is no such repository" in complaint(find_source, "tester/secret")
+
+    def test_the_refusal_stands_where_the_other_type_cannot_be_asked(self, hub, complaint):
+        hub.fault("GET", "/api/models/tester/none", times=None, status=503)
+        assert "there is no such repository" in complaint(find_source, "tester/none")
+        assert len(hub.requests("GET", "/api/models/tester/none")) == 1
+
     @pytest.mark.parametrize("token", ["other_token", "bad_token", None])
     def test_no_access_is_never_answered_from_the_cache(self, token, hub, complaint):
         hub.put("dataset", "tester/secret", FILES, private=True)
@@ -182,7 +205,9 @@ class TestOffline:
             [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=100, check=False
         )
         assert json.loads(done.stdout) == [["b"], f"tester/set@{commit}"], done.stderr
-        assert "BadInputError: --dataset tester/other: HF_DATASETS_OFFLINE is set and the cache does not" in done.stderr
+        assert (
+            "NotCachedError: --dataset tester/other: HF_DATASETS_OFFLINE is set and the cache does not" in done.stderr
+        )
         assert hub.requests() == []
 
 

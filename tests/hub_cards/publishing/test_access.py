@@ -123,15 +123,36 @@ def test_a_later_stage_may_follow_an_earlier_one(hub, lay_out):
 def test_nothing_private_goes_where_all_can_see_it(hub, refused, lay_out):
     hub.put_folder("dataset", "tester/rows", lay_out("rows", ["a"]), private=False)
     assert "is open to all, and this run would publish privately" in refused("tester/rows")
-    for private in (False, None):
-        (state,) = check_access([target("tester/rows", private=private)])
-        assert state.visibility == "public"
+    (state,) = check_access([target("tester/rows", private=False)])
+    assert state.visibility == "public"
 
 
 def test_the_hub_knows_the_licence_or_not(hub, refused):
     assert "--license made-up: the Hub does not know it" in refused("tester/rows", license="made-up")
     assert check_access([target("tester/rows")], "cc-by-nc-4.0")
     assert check_access([target("tester/rows")], ["mit", "apache-2.0"])
+
+
+@pytest.mark.parametrize("name", ["v 1", "../x", "-v", "v1.", "a..b", "v~1", "x.lock", "ü", ""])
+def test_bad_names_of_branches_and_tags_are_refused(hub, refused, name):
+    assert refused("tester/rows", revision=name).startswith(f"--hub_revision {name}: is no name for it")
+    assert refused("tester/rows", tag=name).startswith(f"--hub_tag {name}: is no name for it")
+    assert hub.requests() == []
+
+
+def test_a_tag_is_not_called_as_its_branch(hub, refused):
+    assert "is the name of the branch" in refused("tester/rows", tag="main")
+
+
+def test_a_language_that_the_hub_does_not_know_is_refused(hub, complaint):
+    said = complaint(check_access, [target("tester/rows")], "mit", ["en", "klingon"])
+    assert said.startswith("--language en klingon: the Hub does not know it") and len(said) < 400
+    assert check_access([target("tester/rows")], "mit", ["en"])
+
+
+def test_a_token_that_can_be_none_is_said_without_showing_it(hub, refused):
+    hub.login("hf_ü b")
+    assert refused("tester/rows").startswith("HF_TOKEN: holds characters that no token has")
 
 
 def test_offline_is_said(hub, refused):

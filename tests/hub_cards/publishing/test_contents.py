@@ -203,3 +203,29 @@ def test_a_second_run_is_never_answered_with_the_first_ones_rows(tmp_path, linea
         write_dataset_card(folder, configs, write_configs(folder, configs), lineage, About("Title", "mit"))
         loaded = load_dataset(str(folder), "selected", split="train", cache_dir=str(tmp_path / "cache"))
         assert loaded["row_id"][:] == ids
+
+
+class TestModel:
+    @pytest.fixture
+    def folder(self, quickstart, tmp_path):
+        return Path(shutil.copytree(quickstart / "student", tmp_path / "model"))
+
+    def test_a_whole_one_passes(self, folder):
+        contents.check_model(folder)
+
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("config.json", "holds no config.json"),
+            ("tokenizer.json", "holds no tokenizer"),
+            ("model.safetensors", "holds no weights"),
+        ],
+    )
+    def test_what_is_missing_is_named(self, folder, complaint, name, said):
+        (folder / name).unlink()
+        assert said in complaint(contents.check_model, folder)
+
+    def test_weights_that_are_cut_off_are_found(self, folder, complaint):
+        whole = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(whole[:-10])
+        assert "model.safetensors: is damaged" in complaint(contents.check_model, folder)

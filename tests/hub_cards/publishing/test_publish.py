@@ -34,7 +34,7 @@ def run(lay_out):
 
 
 def test_a_run_is_pushed_tagged_read_back_and_tied_together(hub, run, capsys):
-    receipts = publish(run(), "A run of ours")
+    receipts = publish(run())
     rows, scores = hub.repo("dataset", "tester/rows"), hub.repo("dataset", "lab/scores")
     assert rows["private"] and scores["private"]
     assert rows["tags"] == {"run-1": rows["head"]} and scores["tags"] == {"run-1": scores["head"]}
@@ -44,7 +44,7 @@ def test_a_run_is_pushed_tagged_read_back_and_tied_together(hub, run, capsys):
     ]
     (collection,) = hub.collections()
     assert (collection["title"], collection["private"], collection["owner"]["name"]) == (
-        "A run of ours",
+        "rows: data, scores, model",
         True,
         "tester",
     )
@@ -58,9 +58,9 @@ def test_a_run_is_pushed_tagged_read_back_and_tied_together(hub, run, capsys):
 
 def test_a_second_time_makes_nothing_twice(hub, run, capsys):
     repositories = run()
-    first = publish(repositories, "A run of ours")
+    first = publish(repositories)
     capsys.readouterr()
-    assert publish(repositories, "A run of ours") == first
+    assert publish(repositories) == first
     assert len(hub.repo("dataset", "tester/rows")["commits"]) == 2
     assert [len(one["items"]) for one in hub.collections()] == [2]
     assert "tester/rows (dataset): is there already" in capsys.readouterr().out
@@ -81,9 +81,9 @@ def test_a_run_that_stopped_half_way_is_finished_by_the_same_command(hub, run, m
     repositories = run()
     hub.fault(method, path, times=None, skip=1 if path.endswith("items") else 0, status=503)
     with pytest.raises(StoppedError):
-        publish(repositories, "A run of ours")
+        publish(repositories)
     hub.clear()
-    publish(repositories, "A run of ours")
+    publish(repositories)
     for kind, repo in (("dataset", "tester/rows"), ("dataset", "lab/scores")):
         found = hub.repo(kind, repo)
         assert len(found["commits"]) == 2 and found["tags"] == {"run-1": found["head"]}
@@ -94,7 +94,7 @@ def test_a_run_that_stopped_half_way_is_finished_by_the_same_command(hub, run, m
 @pytest.mark.parametrize("path", ["/tag/", "/api/collections$", "/api/collections/.*/items"])
 def test_a_lost_answer_is_no_second_of_anything(hub, run, path):
     hub.fault("POST", path, times=1, drop="after")
-    publish(run(), "A run of ours")
+    publish(run())
     (collection,) = hub.collections()
     assert [item["id"] for item in collection["items"]] == ["tester/rows", "lab/scores"]
 
@@ -124,6 +124,26 @@ def test_a_new_one_is_private_until_it_was_read_back(hub, run, monkeypatch):
     publish(run(private=False))
     assert seen == [True, True]
     assert not hub.repo("dataset", "tester/rows")["private"] and not hub.repo("dataset", "lab/scores")["private"]
+    (collection,) = hub.collections()
+    assert not collection["private"]
+
+
+def test_a_collection_is_shown_with_what_is_in_it(hub, run):
+    repositories = run()
+    publish(repositories)
+    assert hub.collections()[0]["private"]
+    publish([replace(one, target=replace(one.target, private=False)) for one in repositories])
+    (collection,) = hub.collections()
+    assert not collection["private"]
+
+
+def test_the_tag_of_another_run_is_found_before_anything_is_pushed(hub, run, lay_out):
+    repositories = run()
+    publish(repositories)
+    before = hub.repo("dataset", "tester/rows")
+    with pytest.raises(BadInputError, match="--hub_tag run-1: is the tag of another run in tester/rows"):
+        publish([repositories[1], replace(repositories[0], folder=lay_out("more", ["c"]))])
+    assert hub.repo("dataset", "tester/rows") == before
 
 
 def fails(repositories):

@@ -4,7 +4,7 @@ from huggingface_hub import HfApi
 
 from hub_cards.cards.own_section import END, START
 from hub_cards.errors import BadInputError, StoppedError
-from hub_cards.publishing.manifest import CARD, files_below, read_local_manifest, write_manifest
+from hub_cards.publishing.manifest import CARD, files_below, write_manifest
 from hub_cards.publishing.push import make_repository, push_files, push_folder, tag_commit
 from hub_cards.publishing.target import Target
 
@@ -162,6 +162,14 @@ def test_a_token_that_may_not_write_is_one_line(hub, first, lay_out):
         push_folder(TARGET, lay_out("more", ["c"]), "Publish")
 
 
+def test_a_card_that_the_hub_does_not_take_is_one_line(hub, lay_out):
+    folder = lay_out("rows", ["a"])
+    (folder / CARD).write_text((folder / CARD).read_text().replace("license: mit", "license: made-up"))
+    make_repository(TARGET)
+    with pytest.raises(BadInputError, match="the Hub does not take the card: "):
+        push_folder(TARGET, folder, "Publish")
+
+
 def test_a_branch_is_made_and_main_stays(hub, first, lay_out):
     _, done = first
     target = Target("tester/rows", "dataset", "dataset", "--hub_dataset_id", revision="next/one")
@@ -174,20 +182,19 @@ def test_a_branch_is_made_and_main_stays(hub, first, lay_out):
 
 def test_a_run_has_one_tag_however_often_it_is_pushed(hub, first):
     folder, done = first
-    files = read_local_manifest(folder)
     hub.fault("POST", "/tag/", times=1, drop="after")
-    assert tag_commit(TARGET, "run-1", done.commit, files) == done.commit
+    assert tag_commit(TARGET, "run-1", done.commit, folder) == done.commit
     card = hub.put("dataset", "tester/rows", {CARD: hub.read("dataset", "tester/rows", CARD).decode() + "more"})
-    assert tag_commit(TARGET, "run-1", card, files) == done.commit
+    assert tag_commit(TARGET, "run-1", card, folder) == done.commit
     assert hub.repo("dataset", "tester/rows")["tags"] == {"run-1": done.commit}
 
 
 def test_the_tag_of_another_run_is_refused(hub, first, lay_out, complaint):
     folder, done = first
-    tag_commit(TARGET, "v1", done.commit, read_local_manifest(folder))
+    tag_commit(TARGET, "v1", done.commit, folder)
     more = lay_out("more", ["c"])
     pushed = push_folder(TARGET, more, "Publish")
-    said = complaint(tag_commit, TARGET, "v1", pushed.commit, read_local_manifest(more))
+    said = complaint(tag_commit, TARGET, "v1", pushed.commit, more)
     assert (
         said == f"--hub_tag v1: is the tag of another run in tester/rows, at {done.commit[:7]}; give this one another"
     )
