@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from hub_cards.errors import BadInputError
 from hub_cards.hub.remote import TAIL, HubFolder, parquet_source, write_whole
 from hub_cards.parts import parquet_schema, read_parquet
+from hub_cards.storage import is_disk_full
 
 Choose = Callable[[Sequence[str]], Sequence[str]]
 
@@ -95,6 +96,8 @@ class ColumnReader:
                 kept.keep(pq.ParquetFile(source, metadata=footer, pre_buffer=True).read(columns=missing))
             return names, wanted, kept.table(wanted)
         except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and is_disk_full(error):
+                raise
             raise BadInputError(f"{remote} cannot be read as parquet ({' '.join(str(error).split())})") from error
 
 

@@ -53,7 +53,7 @@ def find_split(folder: HubFolder, config: str | None, split: str) -> Split:
         # `datasets` finds a folder's configs and splits by names alone: empty files stand for those of the repository.
         root = Path(made).resolve()
         for path in names:
-            if path.name not in DESCRIPTIONS:
+            if path.name not in DESCRIPTIONS and ".." not in path.parts:  # nothing is made outside of the folder
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 (root / path).touch()
         for path, local in zip(cards, folder.fetch(cards), strict=True):
