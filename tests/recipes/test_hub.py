@@ -150,13 +150,13 @@ def test_a_missing_licence_is_said_before_the_first_stage(script, small_recipe, 
 
 
 def test_the_whole_run_publishes_when_it_is_resumed(hub, script, small_recipe, run):
-    arguments = [small_recipe, "--output_dir", run, "--push_to_hub", "--hub_dataset_id", "lab/small"]
+    arguments = [small_recipe, "--output_dir", run, "--push_to_hub", *IDS]
     done = script("recycle.py", *arguments)
     assert done.returncode == 0, done.stderr
-    assert "[score] up to date" in done.stdout and hub.repo("dataset", "lab/small")["private"]
-    assert hub.repo("dataset", "lab/small-statistics") and not hub.repo("model", "lab/small")
+    assert "[score] up to date" in done.stdout and done.stdout.count("read back: ") == 3
+    assert hub.repo("dataset", "tester/small")["private"] and hub.repo("model", "tester/small-model")["private"]
     again = script("recycle.py", *arguments)
-    assert again.returncode == 0 and again.stdout.count("is there already") == 2
+    assert again.returncode == 0 and again.stdout.count("is there already") == 3
 
 
 def test_each_stage_publishes_its_own_result(hub, script, small_recipe, run, tmp_path):

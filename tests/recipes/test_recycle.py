@@ -107,8 +107,10 @@ def test_a_mistake_in_the_last_yaml_is_reported_before_anything_runs(small_recip
 
 
 def test_provenance_tells_every_step_with_its_inputs(small_run):
-    records = read_records(small_run / "publish/model")
+    *records, published, evaluated = read_records(small_run / "publish/model")
     assert [record.step for record in records] == ["reflect", "score", "select", "sft"]
+    assert published.inputs["sft"].fingerprint == records[-1].result_fingerprint
+    assert evaluated.step == "evaluate" and evaluated.inputs["model"].location == "sft"  # no place of this machine
     for earlier, later in itertools.pairwise(records):
         assert later.inputs["dataset"].fingerprint == earlier.result_fingerprint
     assert records[1].inputs["model"].location == "recipes/quickstart/student"

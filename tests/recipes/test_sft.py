@@ -213,7 +213,7 @@ def test_kill_9_in_training_and_the_same_command_ends_as_if_nothing_had_been(roo
     assert (counts["resumed_from_step"], of_killed["resumed_from_step"]) == (None, 8)
 
 
-@pytest.mark.parametrize("kind", ["full", "lora"])
+@pytest.mark.parametrize("kind", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_two_processes_have_the_losses_of_one(root, quickstart, tmp_path, kind):
     lines = (quickstart / "data/student_rows.jsonl").read_text(encoding="utf-8").splitlines(True)[:32]
     (tmp_path / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
