@@ -96,7 +96,7 @@ def statistics_configs(scored: DatasetDict) -> dict[str, Dataset]:
     """
     variants = [name for name in VARIANTS if name in scored]
     configs = {name: _columns_of(scored[name], ["row_id", *STATISTICS]) for name in variants}
-    with_losses = [name for name in variants if TOKEN_LOSSES[0] in scored[name].column_names]
+    with_losses = [name for name in variants if set(TOKEN_LOSSES) & set(scored[name].column_names)]
     if with_losses:
         losses = [_columns_of(scored[name], ["row_id", "variant", *TOKEN_LOSSES]) for name in with_losses]
         configs[TOKEN_LOSS_CONFIG] = concatenate_datasets(losses)

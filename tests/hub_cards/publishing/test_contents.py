@@ -106,8 +106,23 @@ def test_statistics_are_the_numbers_of_every_variant_without_texts_and_lists(sco
     assert {name: rows.column_names for name, rows in configs.items()} == {
         "original": ["row_id", "ifd_ppl", "coherence"],
         "reflect_response": ["row_id", "ifd_ppl"],
+        "token_losses": ["row_id", "variant", "token_losses_A_direct"],
     }
     assert configs["reflect_response"].to_dict() == {"row_id": list("dcba"), "ifd_ppl": [0.75, None, 0.5, 0.25]}
+
+
+def test_token_losses_are_a_config_of_their_own_with_all_variants(scored):
+    losses = {"original": [[1.0], None, [0.5, 0.25], [2.0]], "reflect_response": [[3.0], [4.0], None, []]}
+    with_losses = DatasetDict(
+        {name: scored[name].add_column("token_losses_Q_direct", values) for name, values in losses.items()}
+    )
+    rows = statistics_configs(with_losses)["token_losses"].to_list()
+    assert [(row["row_id"], row["variant"], row["token_losses_Q_direct"]) for row in rows] == [
+        (identity, name, values)
+        for name in losses
+        for identity, values in zip(scored[name]["row_id"], losses[name], strict=True)
+    ]
+    assert "token_losses" not in statistics_configs(scored)
 
 
 class TestReadBack:

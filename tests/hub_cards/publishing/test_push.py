@@ -2,6 +2,7 @@ import pytest
 from datasets import load_dataset
 from huggingface_hub import HfApi
 
+import hub_cards.hub.client
 from hub_cards.cards.own_section import END, START
 from hub_cards.errors import BadInputError, StoppedError
 from hub_cards.publishing.manifest import CARD, files_below, write_manifest
@@ -113,6 +114,20 @@ def test_a_failure_on_the_way_ends_in_one_whole_commit(hub, lay_out, method, pat
     assert [one for one in hub.requests() if one["fault"]]
     assert holds(hub, folder) and commits(hub) == 2
     assert done.commit == hub.repo("dataset", "tester/rows")["head"]
+
+
+def test_a_push_that_hangs_ends_by_our_own_timeout_and_is_made_once(hub, lay_out, monkeypatch):
+    """What hung may still land after it was given up: the next try sees that, and commits what is left, or nothing."""
+    folder = lay_out("rows", ["a", "b"])
+    make_repository(TARGET)
+    monkeypatch.setattr(hub_cards.hub.client, "ANSWER_TIMEOUT", 1.0)
+    hub_cards.hub.client._install_timeouts.cache_clear()
+    hub.fault("POST", "/commit/", times=1, delay=4)
+    try:
+        push_folder(TARGET, folder, "Publish")
+    finally:
+        hub_cards.hub.client._install_timeouts.cache_clear()
+    assert holds(hub, folder) and commits(hub) == 2
 
 
 def test_another_writer_is_met_and_keeps_what_is_theirs(hub, lay_out):
