@@ -8,14 +8,13 @@ from pathlib import Path
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, read_records
 from hub_cards.publishing.about_run import licence_to_publish, publish_record
-from hub_cards.publishing.target import DatasetPushArguments, Target
+from hub_cards.publishing.target import DATASET, MODEL, STATISTICS, DatasetPushArguments, Target
 from hub_cards.sources import Source
 from hub_cards.stages import find_record
 
 EVALUATION = "evaluate"
 PUBLISHED_STAGES = ("score", "select", "sft", EVALUATION)
 OPTIONAL_STAGES = ("sft", EVALUATION)
-DATASET, STATISTICS, MODEL = "dataset", "statistics", "model"
 
 
 @dataclass

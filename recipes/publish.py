@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 from hub_cards.cli import run, say
-from hub_cards.config import DATASET, EVALUATION, MODEL, STATISTICS, PublishConfig
+from hub_cards.config import EVALUATION, PublishConfig
 from hub_cards.provenance import StepRecord, write_records
-from hub_cards.publishing.about_run import STEP, tag_of
+from hub_cards.publishing.about_run import tag_of
 from hub_cards.publishing.access import can_ask, check_access
 from hub_cards.publishing.layout import lay_out_dataset, lay_out_model, lay_out_statistics
 from hub_cards.publishing.publish import Repository, publish, show_plan, write_receipts
+from hub_cards.publishing.target import DATASET, MODEL, STATISTICS, STEP
 from hub_cards.stages import stage
 from hub_cards.storage import new_folder
 from scoring.report import draw_set

@@ -11,10 +11,11 @@ from hub_cards.cards.licences import stated_by_source
 from hub_cards.cards.lineage import source_of
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
+from hub_cards.publishing.target import STEP
 from hub_cards.sources import Source
 from hub_cards.stages import find_record
 
-STEP, VERSION = "publish", 4
+VERSION = 4
 TAG_DIGITS = 12
 
 

@@ -21,10 +21,10 @@ from hub_cards.publishing.contents import (
 )
 from hub_cards.publishing.manifest import write_manifest
 from hub_cards.publishing.publish import check_laid_out
+from hub_cards.publishing.target import DATASET, MODEL, STATISTICS
 from hub_cards.stages import find_record
 from hub_cards.storage import load_folder
 
-DATASET, STATISTICS, MODEL = "dataset", "statistics", "model"
 PLOTS = "plots"
 # From the name of a template and a question, the prompt as text or messages.
 ExamplePrompt = Callable[[str, str], str | list[dict[str, str]]]

@@ -16,9 +16,8 @@ from hub_cards.publishing.access import State, check_access
 from hub_cards.publishing.manifest import MANIFEST_FILE, files_below, read_local_manifest
 from hub_cards.publishing.push import Pushed, check_tag, make_repository, push_files, push_folder, tag_commit
 from hub_cards.publishing.read_back import read_back
-from hub_cards.publishing.target import Target
+from hub_cards.publishing.target import STEP, Target
 
-STEP = "publish"
 COLLECTION_TITLE_LENGTH = 59  # the Hub takes no longer one
 COLLECTION_TITLE = "{}: data, scores, model"
 

@@ -22,7 +22,7 @@ from hub_cards.publishing.manifest import (
     read_manifest,
     read_remote_manifest,
 )
-from hub_cards.publishing.target import Target
+from hub_cards.publishing.target import STEP, Target
 
 
 @dataclass(frozen=True)
@@ -229,4 +229,4 @@ def _lasting(manifest: Manifest) -> dict[str, tuple[int, str]]:
 
 
 def _publishing(records: Sequence[StepRecord]) -> str | None:
-    return next((record.fingerprint for record in records if record.step == "publish"), None)
+    return next((record.fingerprint for record in records if record.step == STEP), None)

@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 
 from hub_cards.errors import BadInputError
 
+STEP = "publish"
+# The kinds of repository that a run becomes.
+DATASET, STATISTICS, MODEL = "dataset", "statistics", "model"
+
 
 @dataclass(frozen=True)
 class Target:
