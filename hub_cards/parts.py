@@ -15,7 +15,7 @@ from hub_cards.arrow import mapped
 from hub_cards.errors import BadInputError
 from hub_cards.hub.remote import RemoteFile, parquet_source
 from hub_cards.schema import VARIANTS
-from hub_cards.sources import Source, data_files, hub_data_files, hub_folder, is_saved_folder
+from hub_cards.sources import Source, data_files, hub_data_files, hub_folder, is_saved_folder, no_parquet
 
 AnyFile = Path | RemoteFile
 ALIASES = {"origin": "original", **{name: name for name in VARIANTS}}
@@ -146,15 +146,16 @@ def read_parquet(paths: Sequence[AnyFile], columns: Sequence[str] | None = None)
             with pq.ParquetFile(parquet_source(path), memory_map=True) as file:
                 tables.append(file.read(columns=None if columns is None else list(columns)))
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise BadInputError(f"{path} cannot be read as parquet ({' '.join(str(error).split())})") from error
+            raise no_parquet(path, error) from error
     try:
         return pa.concat_tables(tables)
     except pa.ArrowException as error:
-        raise _different_columns(paths, error) from error
+        raise different_columns(paths[0], error) from error
 
 
-def _different_columns(paths: Sequence[AnyFile], error: Exception) -> BadInputError:
-    return BadInputError(f"{paths[0]}: its files have different columns ({' '.join(str(error).split())})")
+def different_columns(where: object, error: Exception) -> BadInputError:
+    """The line for files of one part that do not go together."""
+    return BadInputError(f"{where}: its files have different columns ({' '.join(str(error).split())})")
 
 
 def read_batches(paths: Sequence[AnyFile], limit: int | None = None) -> Iterator[pa.RecordBatch]:
@@ -176,7 +177,7 @@ def read_batches(paths: Sequence[AnyFile], limit: int | None = None) -> Iterator
                     if left == 0:
                         return
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # OSError: a damaged page, found on reading
-            raise BadInputError(f"{path} cannot be read as parquet ({' '.join(str(error).split())})") from error
+            raise no_parquet(path, error) from error
 
 
 def _buffers(path: AnyFile, limit: int | None) -> dict[str, Any]:
@@ -205,7 +206,7 @@ def read_table(paths: Sequence[AnyFile], limit: int | None = None) -> pa.Table:
     try:
         return mapped((pa.Table.from_batches([batch]).cast(schema) for batch in read_batches(paths, limit)), schema)
     except (pa.ArrowException, ValueError) as error:
-        raise _different_columns(paths, error) from error
+        raise different_columns(paths[0], error) from error
 
 
 def parquet_schema(path: AnyFile) -> pa.Schema:
@@ -217,4 +218,4 @@ def parquet_schema(path: AnyFile) -> pa.Schema:
     try:
         return pq.ParquetFile(parquet_source(path), pre_buffer=False).schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise BadInputError(f"{path} cannot be read as parquet ({' '.join(str(error).split())})") from error
+        raise no_parquet(path, error) from error

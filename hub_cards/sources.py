@@ -201,7 +201,12 @@ def _read_parquet(path: Path | RemoteFile) -> Iterator[dict[str, Any]]:
         for batch in pyarrow.parquet.ParquetFile(parquet_source(path)).iter_batches():
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # OSError: a damaged page, found on reading
-        raise BadInputError(f"{path} cannot be read as parquet ({' '.join(str(error).split())})") from error
+        raise no_parquet(path, error) from error
+
+
+def no_parquet(path: object, error: Exception) -> BadInputError:
+    """The line for a file that is no parquet, or a damaged one."""
+    return BadInputError(f"{path} cannot be read as parquet ({' '.join(str(error).split())})")
 
 
 def _is_array(path: Path | RemoteFile) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,13 @@ def new_folder(output_dir: Path) -> Iterator[Path]:
     partial.rename(output_dir)
     shutil.rmtree(replaced, ignore_errors=True)
     shutil.rmtree(work_dir(output_dir), ignore_errors=True)
+
+
+@contextmanager
+def place_beside(folder: Path) -> Iterator[Path]:
+    """A place for what is laid out of a result, on its disk: weights are linked, and the system's may be too small."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.hub-") as place:
+        yield Path(place)
 
 
 def make_readable(folder: Path) -> None:

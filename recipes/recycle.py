@@ -135,7 +135,7 @@ def check_publishing(configs: dict[str, object], find_source: Callable[[], Sourc
         if name == "publish" or pushes_config(config):
             own = config[0] if isinstance(config, tuple) else config
             # An evaluation goes into the card of a published model, which has its licence.
-            licence = None if name == "evaluate" else licence_to_publish(own.license, find_source())
+            licence = None if name == "evaluate" else own.license or licence_to_publish("", find_source())
             check_access(targets_of(name, config), licence)
 
 

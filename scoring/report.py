@@ -84,12 +84,16 @@ def describe_set(variants: Mapping[str, Dataset], ledger: Dataset | None = None)
     Raises:
         BadInputError: no variant has a score column, or the ledger is of other rows.
     """
-    if not any(column in rows.column_names for rows in variants.values() for column in TABLE_COLUMNS.values()):
+    if not _are_scored(variants):
         raise BadInputError(f"--dataset has none of the columns {', '.join(TABLE_COLUMNS.values())}; run score first")
     outcome = locate(variants, ledger) if ledger is not None else None
     groups = {**variants, **(dict(outcome.groups(variants)) if outcome else {})}
     described = {name: describe(rows) for name, rows in groups.items()}
     return Description(variants, groups, described, outcome, ledger)
+
+
+def _are_scored(variants: Mapping[str, Dataset]) -> bool:
+    return any(column in rows.column_names for rows in variants.values() for column in TABLE_COLUMNS.values())
 
 
 def draw_set(variants: Mapping[str, Dataset], ledger: Dataset, folder: Path) -> bool:
@@ -98,8 +102,7 @@ def draw_set(variants: Mapping[str, Dataset], ledger: Dataset, folder: Path) -> 
     Returns:
         False where nothing is drawn: matplotlib is not installed, or no variant has a score that there is a plot of.
     """
-    scored = any(column in rows.column_names for rows in variants.values() for column in TABLE_COLUMNS.values())
-    if not scored or find_spec("matplotlib") is None:
+    if not _are_scored(variants) or find_spec("matplotlib") is None:
         return False
     folder.mkdir()
     describe_set(variants, ledger).draw(folder)

@@ -10,7 +10,7 @@ from typing import Any
 from hub_cards.cli import build_config, explicit_settings, parse_config
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
-from hub_cards.publishing.target import Target
+from hub_cards.publishing.target import MODEL, Target, required_target
 from hub_cards.rows import DataArguments
 from hub_cards.sources import find_model
 from scoring.templates import check_template_name
@@ -126,10 +126,8 @@ def push_target(arguments: SftArguments, sft: Any) -> Target | None:
     if not sft.push_to_hub:
         return None
     sft.push_to_hub = False
-    if not sft.hub_model_id:
-        raise BadInputError("--push_to_hub: name the model on the Hub with --hub_model_id user/name")
     how = arguments.private, sft.hub_revision or "main", arguments.hub_tag
-    return Target(sft.hub_model_id, "model", "model", "--hub_model_id", *how)
+    return required_target(sft.hub_model_id, "model", MODEL, how)
 
 
 def planned_record(argv: Sequence[str] | None = None) -> StepRecord:

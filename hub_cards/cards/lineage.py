@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from hub_cards.provenance import StepRecord
+from hub_cards.publishing.target import STEP
 from hub_cards.sources import Source
 from hub_cards.stages import find_record
 
-PUBLISH = "publish"
 ROW_STEPS = ("reflect", "score", "select")
 
 
 def steps_that_made(records: list[StepRecord]) -> list[StepRecord]:
     """A lineage without the steps that only put a result somewhere else."""
-    return [record for record in records if record.step != PUBLISH]
+    return [record for record in records if record.step != STEP]
 
 
 def selection_of(records: list[StepRecord]) -> StepRecord | None:

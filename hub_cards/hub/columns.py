@@ -12,9 +12,9 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hub_cards.errors import BadInputError
 from hub_cards.hub.remote import TAIL, HubFolder, parquet_source, write_whole
-from hub_cards.parts import parquet_schema, read_parquet
+from hub_cards.parts import different_columns, parquet_schema, read_parquet
+from hub_cards.sources import no_parquet
 from hub_cards.storage import is_disk_full
 
 Choose = Callable[[Sequence[str]], Sequence[str]]
@@ -49,8 +49,7 @@ class ColumnReader:
         try:
             return pa.concat_tables(tables), names[0]
         except pa.ArrowException as error:
-            said = " ".join(str(error).split())
-            raise BadInputError(f"{self.folder.where}: its files have different columns ({said})") from error
+            raise different_columns(self.folder.where, error) from error
 
     def whole(self, paths: Sequence[PurePosixPath]) -> list[Path]:
         """Local copies of files that have no columns to choose from."""
@@ -98,7 +97,7 @@ class ColumnReader:
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and is_disk_full(error):
                 raise
-            raise BadInputError(f"{remote} cannot be read as parquet ({' '.join(str(error).split())})") from error
+            raise no_parquet(remote, error) from error
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def check_access(
         _check_may_write(target, user)
     _check_known("license", license, targets[0].repo_type)
     _check_known("language", list(language), targets[0].repo_type)
-    return [_look(target) for target in targets]
+    return [look(target) for target in targets]
 
 
 def _check_online() -> None:
@@ -148,7 +148,8 @@ def _check_known(name: str, value: str | list[str] | None, repo_type: str) -> No
         raise BadInputError(f"{where}: the Hub does not know it: {shortened(error)}") from error
 
 
-def _look(target: Target) -> State:
+def look(target: Target) -> State:
+    """What is at a target now, for who has been asked for already; raises as `check_access` of what is there."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     api = hub_api()

@@ -9,6 +9,7 @@ from datasets import Dataset, DatasetDict
 
 from hub_cards.cards.data_set import write_dataset_card, write_statistics_card
 from hub_cards.cards.model import EXAMPLE_QUESTION, copy_report, write_model_card
+from hub_cards.cards.parts import PLOTS
 from hub_cards.provenance import StepRecord, read_records, write_records
 from hub_cards.publishing.about_run import about_of, as_published
 from hub_cards.publishing.contents import (
@@ -25,7 +26,6 @@ from hub_cards.publishing.target import DATASET, MODEL, STATISTICS
 from hub_cards.stages import find_record
 from hub_cards.storage import load_folder
 
-PLOTS = "plots"
 # From the name of a template and a question, the prompt as text or messages.
 ExamplePrompt = Callable[[str, str], str | list[dict[str, str]]]
 Places = Mapping[str, str] | None

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub_cards.cards.model import EVALUATION
 from hub_cards.cli import is_main_process, say
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, read_records, write_records
 from hub_cards.publishing.target import Target
 from hub_cards.sources import Source
 from hub_cards.stages import find_record, records_of
+from hub_cards.storage import place_beside
 
-EVALUATE, EVALUATION = "evaluate", "evaluation"
+EVALUATE = "evaluate"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class ModelPush:
         inputs = {"sft": Source("folder", str(trained), records[-1].result_fingerprint)}
         licence = licence_to_publish(self.license, records)
         record = publish_record(inputs, licence, self.target.name, {"model": self.target.repo_id}, self.target.tag)
-        with _place_beside(trained) as place:
+        with place_beside(trained) as place:
             evaluated = self._fetch_evaluation(records, place / EVALUATION)
             lay_out_model(place / "model", trained, record, self.example_prompt, evaluated)
             receipts = publish([Repository(self.target, place / "model", tag_of(record))])
@@ -108,7 +108,7 @@ class ModelPush:
             say(EVALUATE, f"not published: {unfinished:,} answers are still to come; run the same command again")
             return
         records = self._published_records(model, self._head())
-        with _place_beside(evaluated) as place:
+        with place_beside(evaluated) as place:
             folder = place / "model"
             folder.mkdir()
             write_model_page(folder, records, self.example_prompt, evaluated)
@@ -116,13 +116,16 @@ class ModelPush:
         write_receipts(evaluated, receipts)
 
     def _head(self) -> str | None:
-        from hub_cards.publishing.access import check_access
+        from hub_cards.publishing.access import look
 
-        return check_access([self.target])[0].head
+        return look(self.target).head
+
+    def _records_there(self, head: str) -> list[StepRecord]:
+        return records_of(Source("hub", self.target.repo_id, "", head), "model")
 
     def _published_records(self, model: Source, head: str) -> list[StepRecord]:
         """The records of the published model, without those of an evaluation; it must be the one that was measured."""
-        published = records_of(Source("hub", self.target.repo_id, "", head), "model")
+        published = self._records_there(head)
         there, here = (find_record(records, "sft") for records in (published, records_of(model, "model")))
         if here is None:
             raise BadInputError(
@@ -144,7 +147,7 @@ class ModelPush:
         manifest = None if head is None else read_remote_manifest(self.target, head)
         if manifest is None:
             return None
-        published = records_of(Source("hub", self.target.repo_id, "", head), "model")
+        published = self._records_there(head)
         there, evaluation = find_record(published, "sft"), find_record(published, EVALUATE)
         if evaluation is None or there.result_fingerprint != records[-1].result_fingerprint:
             return None
@@ -154,10 +157,3 @@ class ModelPush:
                 shutil.copy(fetch(self.target, name, head), folder)
         write_records(folder, [*records, evaluation])
         return folder
-
-
-@contextmanager
-def _place_beside(folder: Path) -> Iterator[Path]:
-    """A place for what is laid out, on the same disk: weights are linked, not copied."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.hub-") as place:
-        yield Path(place)

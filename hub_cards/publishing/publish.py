@@ -12,8 +12,8 @@ from pathlib import Path
 from hub_cards.cli import say
 from hub_cards.errors import BadInputError
 from hub_cards.hub.client import ask, hub_api
-from hub_cards.publishing.access import State, check_access
-from hub_cards.publishing.manifest import MANIFEST_FILE, files_below, read_local_manifest
+from hub_cards.publishing.access import State, look
+from hub_cards.publishing.manifest import NOT_LISTED, files_below, read_local_manifest
 from hub_cards.publishing.push import Pushed, check_tag, make_repository, push_files, push_folder, tag_commit
 from hub_cards.publishing.read_back import read_back
 from hub_cards.publishing.target import STEP, Target
@@ -55,7 +55,7 @@ class Receipt:
 
 
 def publish(repositories: Sequence[Repository]) -> list[Receipt]:
-    """Push, tag and read back; only what was read back is called published.
+    """Push, tag and read back; only what was read back is called published. `check_access` comes before it.
 
     May be called again after whatever went wrong: it finishes what is left and makes nothing twice. Several
     repositories are tied together by a collection, named after the first.
@@ -66,7 +66,7 @@ def publish(repositories: Sequence[Repository]) -> list[Receipt]:
     """
     for one in repositories:
         check_laid_out(one.folder)
-    states = check_access([one.target for one in repositories])
+    states = [look(one.target) for one in repositories]
     for one in repositories:
         if one.tag:
             check_tag(one.target, one.tag, one.folder)
@@ -180,7 +180,7 @@ def check_laid_out(folder: Path) -> None:
         BadInputError: it is not.
     """
     listed = read_local_manifest(folder)
-    names = [name for name in files_below(folder) if name not in ("README.md", MANIFEST_FILE)]
+    names = [name for name in files_below(folder) if name not in NOT_LISTED]
     if different := set(names) ^ set(listed.files):
         raise BadInputError(f"{folder}: {min(different)} and the list of files differ; lay it out again")
     for name, (size, _) in listed.files.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hub_cards.cards.model import EVALUATION
 from hub_cards.cards.own_section import keep_own_section
 from hub_cards.errors import BadInputError
 from hub_cards.hub.client import ask, hub_api, shortened
@@ -19,7 +20,6 @@ from hub_cards.publishing.manifest import (
     fetch,
     files_below,
     read_local_manifest,
-    read_manifest,
     read_remote_manifest,
 )
 from hub_cards.publishing.target import STEP, Target
@@ -102,7 +102,7 @@ def push_files(target: Target, folder: Path, message: str) -> Pushed:
     """
     from huggingface_hub import CommitOperationAdd
 
-    own = read_manifest(folder / MANIFEST_FILE)
+    own = read_local_manifest(folder)
 
     def commit() -> Pushed:
         head = _head(target)
@@ -224,7 +224,7 @@ def _check_same(target: Target, tag: str, commit: str, folder: Path) -> None:
 
 
 def _lasting(manifest: Manifest) -> dict[str, tuple[int, str]]:
-    later = (PROVENANCE_FILE, "evaluation/")
+    later = (PROVENANCE_FILE, f"{EVALUATION}/")
     return {name: file for name, file in manifest.files.items() if not name.startswith(later)}
 
 

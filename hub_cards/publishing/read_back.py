@@ -6,7 +6,6 @@ their caches when they are imported, and a warm cache answers where the Hub woul
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -98,6 +97,8 @@ def compare(repository: dict[str, Any]) -> str:
 
 def compare_files(repository: dict[str, Any], folder: Path) -> None:
     """Every listed file is there with the same content, by the Hub's own hashes of it."""
+    from huggingface_hub.utils.sha import git_hash
+
     api, where = hub_api(), repository["where"]
 
     def listing() -> dict[str, Any]:
@@ -111,15 +112,9 @@ def compare_files(repository: dict[str, Any], folder: Path) -> None:
         if name not in there:
             raise DifferentError(f"{where}: {name} is not there")
         found = there[name]
-        same = found.lfs.sha256 == sha256 if found.lfs else found.blob_id == _git_hash(folder / name)
+        same = found.lfs.sha256 == sha256 if found.lfs else found.blob_id == git_hash((folder / name).read_bytes())
         if found.size != size or not same:
             raise DifferentError(f"{where}: {name} is not the file that was pushed")
-
-
-def _git_hash(path: Path) -> str:
-    """sha1 of a file as git names it."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def compare_dataset(repository: dict[str, Any], folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from hub_cards.cli import say
 from hub_cards.provenance import StepRecord, read_records
 from hub_cards.publishing.target import DatasetPushArguments
 from hub_cards.sources import Source
-from hub_cards.storage import load_folder
+from hub_cards.storage import load_folder, place_beside
 
 
 def all_parts(result: DatasetDict, _records: list[StepRecord]) -> Mapping[str, Dataset]:
@@ -71,9 +70,8 @@ class StagePush:
         licence = licence_to_publish(self.arguments.license, records)
         hub = {"dataset": target.repo_id}
         record = publish_record(inputs, licence, target.name, hub, self.arguments.hub_tag)
-        # Beside the result: the system's place for temporary files may be too small for it.
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.hub-") as place:
-            laid_out = Path(place) / target.kind
+        with place_beside(folder) as place:
+            laid_out = place / target.kind
             lay_out_result(laid_out, self.configs(load_folder(folder), records), [*records, record], target.kind)
             receipts = publish([Repository(target, laid_out, tag_of(record))])
         write_receipts(folder, receipts)

@@ -51,6 +51,22 @@ class Target:
         return f"{constants.ENDPOINT}/{'datasets/' if self.repo_type == 'dataset' else ''}{self.repo_id}"
 
 
+def required_target(repo_id: str | None, repo_type: str, kind: str, how: tuple[bool, str, str | None]) -> Target:
+    """The target that `--hub_dataset_id` or `--hub_model_id` names, for what is to be published.
+
+    Args:
+        how: whether it is private, its branch, and the tag that was given.
+
+    Raises:
+        BadInputError: none is named.
+    """
+    flag = f"--hub_{repo_type}_id"
+    if not repo_id:
+        what = "data set" if repo_type == "dataset" else repo_type
+        raise BadInputError(f"--push_to_hub: name the {what} on the Hub with {flag} user/name")
+    return Target(repo_id, repo_type, kind, flag, *how)
+
+
 @dataclass
 class PushArguments:
     """Whether and how a stage publishes its result; the same flags in every script."""
@@ -80,11 +96,7 @@ class ModelPushArguments(PushArguments):
         Raises:
             BadInputError: it is to be published and no repository is named.
         """
-        if not self.push_to_hub:
-            return None
-        if not self.hub_model_id:
-            raise BadInputError("--push_to_hub: name the model on the Hub with --hub_model_id user/name")
-        return Target(self.hub_model_id, "model", "model", "--hub_model_id", *self._how())
+        return required_target(self.hub_model_id, "model", MODEL, self._how()) if self.push_to_hub else None
 
 
 @dataclass
@@ -103,8 +115,4 @@ class DatasetPushArguments(PushArguments):
         Raises:
             BadInputError: it is to be published and no repository is named.
         """
-        if not self.push_to_hub:
-            return None
-        if not self.hub_dataset_id:
-            raise BadInputError("--push_to_hub: name the data set on the Hub with --hub_dataset_id user/name")
-        return Target(self.hub_dataset_id, "dataset", kind, "--hub_dataset_id", *self._how())
+        return required_target(self.hub_dataset_id, "dataset", kind, self._how()) if self.push_to_hub else None
