@@ -46,8 +46,11 @@ def work_dir(output_dir: Path) -> Path:
 
 
 @contextmanager
-def locked(output_dir: Path) -> Iterator[None]:
+def locked(output_dir: Path, flag: str = "--output_dir") -> Iterator[None]:
     """Keep a second process from writing the same result. The lock is the kernel's: it dies with its process.
+
+    Args:
+        flag: where the user named it, for the messages.
 
     Raises:
         BadInputError: another process holds it, or the parent folder cannot be made.
@@ -57,11 +60,11 @@ def locked(output_dir: Path) -> Iterator[None]:
         lock = FileLock(output_dir.parent / f".{output_dir.name}.lock", timeout=0)
         lock.acquire()
     except Timeout as error:
-        raise BadInputError(f"--output_dir {output_dir}: another process is writing it right now") from error
+        raise BadInputError(f"{flag} {output_dir}: another process is writing it right now") from error
     except OSError as error:
         if is_disk_full(error):
             raise
-        raise BadInputError(f"--output_dir {output_dir}: cannot be written ({error.strerror})") from error
+        raise BadInputError(f"{flag} {output_dir}: cannot be written ({error.strerror})") from error
     try:
         yield
     finally:

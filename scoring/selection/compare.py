@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from datasets import Dataset, Features, Value
 from hub_cards.arrow import arrow_column, numbers, positions_in
 from hub_cards.errors import BadInputError
 from hub_cards.schema import SELECT_COLUMNS
-from hub_cards.tables import as_text
+from hub_cards.tables import Table, as_text
 from scoring.alignment import rank_correlation
 
 FRACTIONS = (0.01, 0.05, 0.10, 0.20)
@@ -184,17 +185,29 @@ def _changed(left: Dataset, right: Dataset, kept_a: np.ndarray, kept_b: np.ndarr
 
 def as_report(comparison: Comparison) -> str:
     """The comparison as text for a terminal."""
-    rows, kept = comparison.rows, comparison.kept
-    counts = [
-        ["", "in both", "only in A", "only in B"],
-        *(
-            [label, *(f"{of[key]:,}" for key in rows)]
-            for label, of in (("rows", rows), ("kept, of the rows in both", kept))
-        ),
+    counts, *others = map(as_text, as_tables(comparison))
+    return "\n\n".join([counts, "\n".join(as_lines(comparison)), *others])
+
+
+def as_lines(comparison: Comparison) -> list[str]:
+    """What the counts do not say, a sentence each."""
+    kept = comparison.kept
+    return [
+        f"{kept['other_variant']:,} of the {kept['in_both']:,} rows kept in both were kept in another variant.",
+        f"Jaccard of the kept rows: {_number(comparison.jaccard)}",
     ]
-    other = f"{kept['other_variant']:,} of the {kept['in_both']:,} rows kept in both were kept in another variant."
-    jaccard = f"Jaccard of the kept rows: {_number(comparison.jaccard)}"
-    parts = [as_text(counts), f"{other}\n{jaccard}"]
+
+
+def as_tables(comparison: Comparison, sides: Sequence[str] = ("A", "B")) -> list[Table]:
+    """The counts; where there are ranks, how many of the best both share; where there are scores, their correlations.
+
+    Args:
+        sides: what the two selections are called.
+    """
+    rows, kept = comparison.rows, comparison.kept
+    counts = [("rows", rows), ("kept, of the rows in both", kept)]
+    header = ["", "in both", *(f"only in {side}" for side in sides)]
+    tables = [[header, *([label, *(f"{of[key]:,}" for key in rows)] for label, of in counts)]]
     if comparison.overlaps:
         lines = [
             [
@@ -204,11 +217,14 @@ def as_report(comparison: Comparison) -> str:
             ]
             for o in comparison.overlaps
         ]
-        parts.append(as_text([["best-ranked rows", "k", "in common"], *lines]))
-    if comparison.correlations:
-        lines = [[name, _number(found.rho), f"{found.n:,}"] for name, found in comparison.correlations.items()]
-        parts.append(as_text([["the same order by", "Spearman", "rows"], *lines]))
-    return "\n\n".join(parts)
+        tables.append([["best-ranked rows", "k", "in common"], *lines])
+    return [*tables, *([correlation_table(comparison.correlations)] if comparison.correlations else [])]
+
+
+def correlation_table(correlations: Mapping[str, Correlation]) -> Table:
+    """Header and one line a score: whether the two sides order the rows alike by it."""
+    lines = [[name, _number(found.rho), f"{found.n:,}"] for name, found in correlations.items()]
+    return [["the same order by", "Spearman", "rows"], *lines]
 
 
 def _number(value: float | None) -> str:

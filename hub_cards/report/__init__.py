@@ -1,0 +1,1 @@
+"""The report: one self-contained page on what recycling did, row by row."""
