@@ -28,6 +28,7 @@ bench: $(READY)
 	$(BIN)/python tests/benchmarks/bench_coverage.py
 	$(BIN)/python tests/benchmarks/bench_sft.py
 	$(BIN)/python tests/benchmarks/bench_hub.py
+	$(BIN)/python tests/benchmarks/bench_report.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.11")'

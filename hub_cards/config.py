@@ -9,6 +9,7 @@ from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, read_records
 from hub_cards.publishing.about_run import licence_to_publish, publish_record
 from hub_cards.publishing.target import DATASET, MODEL, STATISTICS, DatasetPushArguments, Target
+from hub_cards.report.identity import REPORT_PAGE, identity_of
 from hub_cards.sources import Source
 from hub_cards.stages import find_record
 
@@ -97,6 +98,7 @@ class PublishConfig(DatasetPushArguments):
                 raise BadInputError(f"--folder {self.folder}: holds no finished {name}")
         self._check_one_run()
         self._check_evaluation(inputs)
+        inputs |= self._report()
         if self.push_to_hub and self.hub_model_id and "sft" not in inputs:
             raise BadInputError(f"--hub_model_id {self.hub_model_id}: {self.folder} holds no finished sft, so no model")
         return publish_record(
@@ -118,6 +120,25 @@ class PublishConfig(DatasetPushArguments):
                     f"--folder {self.folder}: its {name} was made of {made[-1].inputs[role].location}, and not of the "
                     f"{earlier} beside it; run {name} again, or remove {self.stage_folder(name)}"
                 )
+
+    def report(self) -> Path | None:
+        """The page on the run, which goes with the data; None where there is none."""
+        page = Path(self.folder) / REPORT_PAGE
+        return page if page.is_file() else None
+
+    def _report(self) -> dict[str, Source]:
+        page = self.report()
+        if page is None:
+            return {}
+        shown = identity_of(page)
+        if shown is None:
+            raise BadInputError(f"{page}: is no report of ours; remove it, or give it another name")
+        for stage in ("score", "select"):
+            if shown.inputs.get(stage) != read_records(self.stage_folder(stage))[-1].result_fingerprint:
+                raise BadInputError(
+                    f"{page}: shows another {stage} than the one beside it; run report again, or remove the page"
+                )
+        return {"report": Source("file", str(page), shown.fingerprint)}
 
     def _check_evaluation(self, inputs: dict[str, Source]) -> None:
         """An evaluation without its model is not published, and one of an earlier model is refused."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hub_cards.provenance import StepRecord, read_records
+from hub_cards.report.identity import REPORT_PAGE
 from hub_cards.tables import (
     as_text,
     benchmark_table,
@@ -21,14 +22,15 @@ from hub_cards.tables import (
     usage_line,
 )
 
-
 def summarize(run_folder: Path, stages: list[str]) -> str:
     """The summary of the stages that are finished in `run_folder`."""
     records = {name: found[-1] for name in stages if (found := read_records(run_folder / name))}
     parts = [_titled(name, record) for name, record in records.items()]
     width = max(8, *(len(name) + 1 for name in records)) if records else 8
-    places = "\n".join(f"{name:{width}}{run_folder / name}" for name in records)
-    return "\n\n".join([*(part for part in parts if part), f"Where everything is\n{places}"])
+    places, page = "\n".join(f"{name:{width}}{run_folder / name}" for name in records), run_folder / REPORT_PAGE
+    parts += [f"Where everything is\n{places}"]
+    parts += [f"See it row by row: open {page} in a browser"] if page.is_file() else []
+    return "\n\n".join(part for part in parts if part)
 
 
 def _titled(name: str, record: StepRecord) -> str:

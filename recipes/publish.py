@@ -50,7 +50,8 @@ def lay_out(config: PublishConfig, record: StepRecord, folder: Path) -> dict[str
     """Write every repository of the run; the rows of each config of the data set."""
     score, select, sft = (config.stage_folder(name) for name in ("score", "select", "sft"))
     local = config.local_places()
-    counts = lay_out_dataset(folder / DATASET, score, select, record, prompt_completion, draw_set, local)
+    dataset = folder / DATASET
+    counts = lay_out_dataset(dataset, score, select, record, prompt_completion, draw_set, config.report(), local)
     lay_out_statistics(folder / STATISTICS, score, record, local)
     if "sft" in record.inputs:
         evaluate = config.stage_folder(EVALUATION) if EVALUATION in record.inputs else None

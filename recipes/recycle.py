@@ -6,7 +6,7 @@ python recipes/recycle.py recipes/quickstart --output_dir runs/quickstart
 import argparse
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hub_cards.cli import explicit_settings, parse_config, run_main
@@ -17,6 +17,8 @@ from hub_cards.provenance import StepRecord
 from hub_cards.publishing.about_run import licence_to_publish
 from hub_cards.publishing.access import check_access
 from hub_cards.publishing.target import Target
+from hub_cards.report.config import ReportConfig, check_output, is_written
+from hub_cards.report.identity import REPORT_PAGE
 from hub_cards.sources import Source
 from hub_cards.storage import check_output_dir, is_up_to_date
 from hub_cards.summary import summarize
@@ -42,6 +44,11 @@ class Stage:
     reads: dict[str, str]  # by flag the stage whose folder it takes; WHOLE_RUN: the run's
     validate: Callable[[list[str]], object]
     plan: Callable[[list[str]], StepRecord]
+    page: str = ""  # the name of what it writes where that is one file and not a folder
+
+    def place(self, name: str, run_folder: Path) -> Path:
+        """Where its result is in a run."""
+        return run_folder / (self.page or name)
 
 
 def of_config(config_class: type, script: str, reads: dict[str, str]) -> Stage:
@@ -69,6 +76,7 @@ STAGES = {
     "select": of_config(SelectConfig, "select_rows.py", {"--dataset": "score"}),
     "sft": sft("select"),
     "evaluate": of_config(EvaluateConfig, "evaluate_model.py", {"--model_name_or_path": "sft"}),
+    "report": replace(of_config(ReportConfig, "report.py", {"--dataset": WHOLE_RUN}), page=REPORT_PAGE),
     "publish": of_config(PublishConfig, "publish.py", {"--folder": WHOLE_RUN}),
 }
 TRAINING = ("experience_sft", "sft")
@@ -96,7 +104,7 @@ def main() -> None:
     for name, line in lines.items():
         # What was published is asked of the Hub, which may have lost it.
         if up_to_date(name, line, run_folder) and not pushes(line):
-            print(f"[{name}] up to date, skipped: {run_folder / name}", flush=True)
+            print(f"[{name}] up to date, skipped: {STAGES[name].place(name, run_folder)}", flush=True)
             continue
         starter = launcher if STAGES[name].script in SHARE_THEIR_WORK else ["python"]
         command = [*starter, str(SCRIPTS / STAGES[name].script), *line]
@@ -122,7 +130,10 @@ def check_all(lines: dict[str, list[str]], run_folder: Path) -> dict[str, object
     """Report a mistake in the last stage's YAML now, not after the oracle was paid; the settings that were checked."""
     configs = {}
     for name, line in lines.items():
-        check_output_dir(run_folder / name, name.removeprefix("experience_"))
+        if STAGES[name].page:
+            check_output(STAGES[name].place(name, run_folder))
+        else:
+            check_output_dir(run_folder / name, name.removeprefix("experience_"))
         # TRL's settings need torch to be checked: only where training is to come.
         if name not in TRAINING or pushes(line) or not up_to_date(name, line, run_folder):
             configs[name] = STAGES[name].validate(line)
@@ -132,7 +143,7 @@ def check_all(lines: dict[str, list[str]], run_folder: Path) -> dict[str, object
 def check_publishing(configs: dict[str, object], find_source: Callable[[], Source]) -> None:
     """Report now that there is no licence to pass on, or that the Hub would refuse."""
     for name, config in configs.items():
-        if name == "publish" or pushes_config(config):
+        if name == "publish" or (not STAGES[name].page and pushes_config(config)):
             own = config[0] if isinstance(config, tuple) else config
             # An evaluation goes into the card of a published model, which has its licence.
             licence = None if name == "evaluate" else own.license or licence_to_publish("", find_source())
@@ -185,13 +196,14 @@ def command_line(name: str, recipe: Path, run_folder: Path, present: list[str]) 
     for flag, stage in STAGES[name].reads.items():
         if stage == WHOLE_RUN or stage in present:
             flags += [flag, str(run_folder / stage)]
-    return [*flags, "--output_dir", str(run_folder / name)]
+    return [*flags, "--output" if STAGES[name].page else "--output_dir", str(STAGES[name].place(name, run_folder))]
 
 
 def up_to_date(name: str, argv: list[str], run_folder: Path) -> bool:
     """Whether the stage's result is there; an input that is still to be made says no."""
+    place, is_done = STAGES[name].place(name, run_folder), is_written if STAGES[name].page else is_up_to_date
     try:
-        return is_up_to_date(run_folder / name, STAGES[name].plan(argv))
+        return is_done(place, STAGES[name].plan(argv))
     except BadInputError:
         return False
 

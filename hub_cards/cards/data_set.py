@@ -17,6 +17,7 @@ from hub_cards.cards.lineage import selection_of, source_of
 from hub_cards.cards.metadata import dataset_data, default_config
 from hub_cards.cards.parts import literal, plots_of, shared, steps_of_rows, write_card
 from hub_cards.provenance import StepRecord
+from hub_cards.report.identity import REPORT_PAGE
 from hub_cards.schema import REFLECTED_VARIANTS, VARIANTS
 
 CONFIGS = {
@@ -92,6 +93,7 @@ def _of_files(
         "meanings": {name: _meaning(name, part, kind) for name, part in configs.items()},
         "columns": shown_columns(configs),
         "plots": plots_of(folder, selection_of(records)),
+        "has_report": (folder / REPORT_PAGE).is_file(),
         "place": literal(getattr(about.places, kind) or str(folder)),
         "revision": revision and literal(revision),
         "default": literal(default_config(list(configs))),

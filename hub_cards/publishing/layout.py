@@ -16,6 +16,7 @@ from hub_cards.publishing.contents import (
     Batch,
     check_model,
     copy_model,
+    link_or_copy,
     published_configs,
     statistics_configs,
     write_configs,
@@ -23,6 +24,7 @@ from hub_cards.publishing.contents import (
 from hub_cards.publishing.manifest import write_manifest
 from hub_cards.publishing.publish import check_laid_out
 from hub_cards.publishing.target import DATASET, MODEL, STATISTICS
+from hub_cards.report.identity import REPORT_PAGE
 from hub_cards.stages import find_record
 from hub_cards.storage import load_folder
 
@@ -38,6 +40,7 @@ def lay_out_dataset(
     record: StepRecord,
     add_prompts: Callable[[Batch, str], Batch],
     draw: Callable[[DatasetDict, Dataset, Path], bool],
+    report: Path | None = None,
     local: Places = None,
 ) -> dict[str, int]:
     """The recycled data set: a config a variant and `selected`, plots, card, records.
@@ -47,6 +50,7 @@ def lay_out_dataset(
         record: of the publishing.
         add_prompts: from a batch of rows and the name of a template, `prompt` and `completion`.
         draw: draws the plots of scored variants and of what became of them into a folder; False where it cannot.
+        report: the page on the run, which goes with the data; None for none.
         local: where the parts of the run are that are not on the Hub.
 
     Returns:
@@ -60,6 +64,8 @@ def lay_out_dataset(
     configs = published_configs(scored, selection, lambda rows: add_prompts(rows, template))
     folder.mkdir()
     draw(scored, selection["decisions"], folder / PLOTS)
+    if report is not None:
+        link_or_copy(report, folder / REPORT_PAGE)
     _finish_dataset(folder, configs, [*records, record], DATASET, local)
     return {name: len(rows) for name, rows in configs.items()}
 

@@ -1,12 +1,15 @@
 """The settings of publish."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from hub_cards.config import PublishConfig
 from hub_cards.provenance import read_records, write_records
 from hub_cards.publishing.about_run import tag_of
+from hub_cards.report.config import ReportConfig
+from hub_cards.report.identity import Identity
 from hub_cards.sources import Source
 
 
@@ -100,6 +103,32 @@ def test_trained_model_is_one_of_them_where_there_is_one(run_folder, lineage, sf
     record = PublishConfig(folder=str(run_folder), license="mit").planned_record()
     assert record.inputs["sft"].fingerprint == sft_record.fingerprint
     assert record.fingerprint != without.fingerprint
+
+
+class TestReport:
+    @pytest.fixture
+    def reported(self, run_folder) -> Path:
+        """A page on the run, as its first line says."""
+        record = ReportConfig(dataset=str(run_folder)).planned_record()
+        page = run_folder / "report.html"
+        page.write_text(f"<!doctype html>\n<!-- {Identity.of(record).as_line()} -->\n")
+        return page
+
+    def test_is_one_of_the_inputs(self, reported, run_folder):
+        record = PublishConfig(folder=str(run_folder), license="mit").planned_record()
+        assert record.inputs["report"].fingerprint == ReportConfig(dataset=str(run_folder)).planned_record().fingerprint
+
+    def test_of_an_earlier_state_of_the_run_is_refused(self, reported, run_folder, lineage, complaint):
+        (*earlier, last) = read_records(run_folder / "select")
+        write_records(run_folder / "select", [*earlier, replace(last, config={**last.config, "other": 1})])
+        assert complaint(PublishConfig(folder=str(run_folder), license="mit").planned_record) == (
+            f"{reported}: shows another select than the one beside it; run report again, or remove the page"
+        )
+
+    def test_of_somebody_else_is_refused(self, reported, run_folder, complaint):
+        reported.write_text("<!doctype html>\n<title>mine</title>\n")
+        said = complaint(PublishConfig(folder=str(run_folder), license="mit").planned_record)
+        assert said == f"{reported}: is no report of ours; remove it, or give it another name"
 
 
 class TestEvaluation:

@@ -53,6 +53,11 @@ def test_ends_with_the_places_of_what_is_finished(run_folder):
     ]
 
 
+def test_names_the_page_on_the_run_last(run_folder):
+    (run_folder / "report.html").touch()
+    assert summarize(run_folder, STAGES).endswith(f"\n\nSee it row by row: open {run_folder}/report.html in a browser")
+
+
 def test_tells_only_of_the_stages_that_were_asked_for(run_folder):
     text = summarize(run_folder, ["score", "publish"])
     assert text.startswith("Scores: ")

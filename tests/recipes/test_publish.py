@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -25,6 +26,15 @@ def test_every_config_loads_as_it_was_saved(published, small_run, config):
     saved = load_from_disk(small_run / stage)[config]
     for column in saved.column_names:
         assert loaded[column][:] == saved[column][:], column
+
+
+def test_the_report_goes_with_the_data(published, small_run):
+    page = published / "dataset/report.html"
+    assert page.read_bytes() == (small_run / "report.html").read_bytes()
+    assert "[`report.html`](report.html) shows every row" in (published / "dataset/README.md").read_text()
+    listed = json.loads((published / "dataset/published_files.json").read_text())["files"]
+    assert listed["report.html"]["size"] == page.stat().st_size
+    assert not (published / "statistics/report.html").exists()
 
 
 def test_the_selection_is_the_default_and_carries_prompt_and_completion(published):

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hub_cards.provenance import read_records
 
-STAGES = ("reflect", "score", "select", "sft", "evaluate", "publish")
+PLACES = ("reflect", "score", "select", "sft", "evaluate", "report.html", "publish")
 VARIANTS = ("original", "reflect_instruction", "reflect_response", "reflect_both")
 TRAINED = ("random", "length_matched", "ours")  # the arms of the comparison
 
@@ -59,7 +59,7 @@ def test_it_is_published_loaded_back_and_trained_on(hub, script, quickstart_run,
 def test_it_ends_with_a_summary_of_what_it_did(quickstart_run):
     folder, printed = quickstart_run
     assert re.findall(r"^\$ python .*recipes/(\w+)\.py", printed, re.M) == [
-        *("reflect", "score", "select_rows", "sft", "evaluate_model", "publish")
+        *("reflect", "score", "select_rows", "sft", "evaluate_model", "report", "publish")
     ]
     for variant in VARIANTS[1:]:
         assert re.search(rf"^{variant} +96$", printed, re.M)
@@ -69,6 +69,7 @@ def test_it_ends_with_a_summary_of_what_it_did(quickstart_run):
     rows, kept = won.pop("total")
     assert rows == 96 and kept == load_from_disk(folder / "select")["selected"].num_rows
     assert str(folder / "publish") in printed
+    assert printed.endswith(f"\n\nSee it row by row: open {folder / 'report.html'} in a browser\n")
 
 
 def test_every_row_is_reflected_and_scored_and_has_a_reason(quickstart_run):
@@ -99,8 +100,8 @@ def test_a_second_call_skips_every_stage_and_changes_nothing(quickstart_run, scr
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     again = script("recycle.py", "recipes/quickstart", "--output_dir", folder)
     assert again.returncode == 0, again.stderr
-    skipped = [f"[{stage}] up to date, skipped: {folder / stage}" for stage in STAGES]
-    assert again.stdout.split("\n")[: len(STAGES)] == skipped
+    skipped = [f"[{Path(place).stem}] up to date, skipped: {folder / place}" for place in PLACES]
+    assert again.stdout.split("\n")[: len(PLACES)] == skipped
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from datasets import load_dataset, load_from_disk
@@ -14,7 +15,6 @@ from transformers import AutoModelForCausalLM
 
 from hub_cards.provenance import read_records
 
-STAGES = ("reflect", "score", "select", "sft", "evaluate", "publish")
 VARIANTS = ("original", "reflect_instruction", "reflect_response", "reflect_both")
 
 
@@ -26,7 +26,10 @@ def assert_same_run(one: Path, other: Path) -> None:
         for name in left:
             a, b = left[name].to_pandas(), right[name].to_pandas()
             numbers = a.select_dtypes("float").columns
-            assert a.drop(columns=numbers).equals(b.drop(columns=numbers)), (stage, name)
+            lists = [column for column in a.columns if column.startswith("token_losses")]
+            assert a.drop(columns=[*numbers, *lists]).equals(b.drop(columns=[*numbers, *lists])), (stage, name)
+            for column in lists:
+                np.testing.assert_allclose(np.concatenate(a[column]), np.concatenate(b[column]), rtol=1e-4, atol=1e-5)
             assert a[numbers].isna().equals(b[numbers].isna()), (stage, name)
             close = (a[numbers] - b[numbers]).abs() <= 1e-6 * a[numbers].abs()
             assert (close | a[numbers].isna()).all(axis=None), (stage, name)
@@ -36,6 +39,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     for name in ("selected", *VARIANTS):
         tables = [load_dataset(str(run / "publish/dataset"), name, split="train") for run in (one, other)]
         assert tables[0]["row_id"][:] == tables[1]["row_id"][:]
+    assert (one / "report.html").stat().st_size == pytest.approx((other / "report.html").stat().st_size, rel=0.01)
 
 
 def left_over(run: Path) -> list[str]:
@@ -51,6 +55,7 @@ def test_killed_in_every_stage_it_ends_as_if_undisturbed(root, small_recipe, sma
         "select": lambda: (run / ".select.partial").exists() or (run / ".select.lock").exists(),
         "sft": lambda: (run / ".sft.partial").exists(),
         "evaluate": lambda: (run / ".evaluate.lock").exists(),
+        "report": lambda: (run / ".report.html.lock").exists(),
         "publish": lambda: (run / ".publish.partial/dataset").exists(),
     }
     command = [sys.executable, "recipes/recycle.py", str(small_recipe), "--output_dir", str(run)]

@@ -26,7 +26,7 @@ def imports_torch(root, *command) -> str:
     "name",
     [
         *("recycle", "reflect", "score", "select_rows", "publish"),
-        *("compare_selections", "describe", "replay_selection", "verify_statistics"),
+        *("compare_selections", "describe", "replay_selection", "verify_statistics", "report"),
         *("evaluate_model", "sweep", "win_rates"),
     ],
 )
