@@ -7,7 +7,7 @@ python recipes/report.py --dataset runs/mine --compare runs/other --output repor
 from pathlib import Path
 
 from hub_cards.cli import run, say
-from hub_cards.report.config import STEP, ReportConfig, check_output, is_written
+from hub_cards.report.config import STEP, ReportConfig, check_output, is_written, named
 from hub_cards.report.joined import JoinedRows
 from hub_cards.report.page import Report, Side, write_report
 from hub_cards.report.run import Run, load_run
@@ -31,20 +31,19 @@ def main(config: ReportConfig) -> None:
 def make_report(config: ReportConfig) -> Report:
     """Everything that the page shows."""
     shown = load_run(config, config.selection, selected_from)
-    this = side_of(shown, shown)
-    other, tables = None, []
-    if (arguments := config.other()) is not None:
-        found = load_run(arguments, None, selected_from)
+    this, other, tables = side_of(shown, shown), None, []
+    if config.other is not None:
+        with named("--compare"):
+            found = load_run(config.other, None, selected_from)
         other, tables = side_of(found, shown), compared(shown, found)
     tokens, why = tokens_of(shown)
-    title = config.title or shown.name
-    return Report(title, this, statistics_of(shown), other, tables, tokens, why)
+    return Report(config.heading(), this, statistics_of(shown), other, tables, tokens, why)
 
 
 def side_of(found: Run, shown: Run) -> Side:
     """A run's scores and decisions, of the rows that are shown."""
-    row_ids = next(iter(shown.variants.values())).with_format("arrow")[:]["row_id"]
-    return Side(found.name, JoinedRows(row_ids, found.variants, found.decisions), found.records)
+    rows = JoinedRows(shown.row_ids, found.variants, found.decisions)
+    return Side(found.name, rows, found.shown_records)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict
 
@@ -23,13 +22,11 @@ from scoring.prescored import add_statistics
 from scoring.report import describe_set, published_line, tables
 from scoring.selection.compare import Correlation, as_lines, as_tables, compare, correlation_table, spearman
 from scoring.selection.load import settings_of
-from scoring.statistics import TABLE_COLUMNS
-from scoring.tokens import load_tokenizer, response_tokens
+from scoring.statistics import TABLE_COLUMNS, locate
+from scoring.tokens import ALONE, GIVEN, load_tokenizer, response_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-DIRECT, CONDITION = "token_losses_A_direct", "token_losses_A_condition"
 
 
 def selected_from(select: StepRecord) -> DatasetDict:
@@ -49,7 +46,7 @@ def statistics_of(run: Run) -> list[Shown]:
     """The tables of means and of quartiles (arXiv 2310.11716, Table 3); none where nothing was scored."""
     if not any(column in rows.column_names for rows in run.variants.values() for column in TABLE_COLUMNS.values()):
         return []
-    description = describe_set(run.variants, _shown_decisions(run))
+    description = describe_set(run.variants, _located(run))
     means, quartiles = tables(description.statistics, description.counts["rows"])
     return [
         Shown("", ["Means, each over those rows that have the number."], means),
@@ -57,12 +54,15 @@ def statistics_of(run: Run) -> list[Shown]:
     ]
 
 
-def _shown_decisions(run: Run) -> Dataset | None:
-    """The decisions of the rows that are shown: of a limited report only these."""
-    if run.decisions is None:
+def _located(run: Run) -> Dataset | None:
+    """The decisions of the rows that are shown; None where these were chosen among more than what is shown."""
+    if run.shown_decisions is None:
         return None
-    shown = arrow_column(next(iter(run.variants.values())), "row_id")
-    return run.decisions.select(np.flatnonzero(positions_in(arrow_column(run.decisions, "row_id"), shown) >= 0))
+    try:
+        locate(run.variants, run.shown_decisions)
+    except BadInputError:  # one variant of several, say: then kept and dropped rows cannot be described
+        return None
+    return run.shown_decisions
 
 
 def compared(this: Run, other: Run) -> list[Shown]:
@@ -71,13 +71,11 @@ def compared(this: Run, other: Run) -> list[Shown]:
     Raises:
         BadInputError: there are none.
     """
-    shown = arrow_column(next(iter(this.variants.values())), "row_id")
-    known = arrow_column(next(iter(other.variants.values())), "row_id")
-    if (positions_in(shown, known) < 0).all():
+    if (positions_in(this.row_ids, other.row_ids) < 0).all():
         raise BadInputError(f"--compare {other.name}: has no row_id of --dataset; compare results of the same rows")
     found = []
     if this.decisions is not None and other.decisions is not None:
-        comparison = compare(_shown_decisions(this), _shown_decisions(other))
+        comparison = compare(this.shown_decisions, other.shown_decisions)
         counts, *others = as_tables(comparison, ("the first", "the other"))
         found += [Shown("What both kept", as_lines(comparison), counts), *(Shown("", table=table) for table in others)]
     correlations = _correlations(this, other)
@@ -88,8 +86,7 @@ def compared(this: Run, other: Run) -> list[Shown]:
 
 
 def _correlations(this: Run, other: Run) -> dict[str, Correlation]:
-    row_ids = arrow_column(next(iter(this.variants.values())), "row_id")
-    here, there = (JoinedRows(row_ids, run.variants, None) for run in (this, other))
+    here, there = (JoinedRows(this.row_ids, run.variants, None) for run in (this, other))
     found = {
         f"{column} of {variant}": spearman(here.numbers(variant, column), there.numbers(variant, column))
         for column in here.score_columns()
@@ -101,7 +98,7 @@ def _correlations(this: Run, other: Run) -> dict[str, Correlation]:
 
 def tokens_of(run: Run) -> tuple[Tokens, str]:
     """By variant the tokens of its responses in the order of the first variant's rows, or why there are none."""
-    with_losses = {name: rows for name, rows in run.variants.items() if {DIRECT, CONDITION} <= set(rows.column_names)}
+    with_losses = {name: rows for name, rows in run.variants.items() if {ALONE, GIVEN} <= set(rows.column_names)}
     if not with_losses:
         return {}, "The losses of the tokens were not kept: score with --keep_token_losses true to see them here."
     score = score_of(run.records)
@@ -109,11 +106,10 @@ def tokens_of(run: Run) -> tuple[Tokens, str]:
         return {}, "The losses of the tokens are there, but no record says which tokenizer they are of."
     try:
         tokenizer = load_tokenizer(score)
-    except BadInputError as error:
-        return {}, f"The losses of the tokens are there, but not the student's tokenizer: {error}"
-    row_ids = arrow_column(next(iter(run.variants.values())), "row_id")
+    except BadInputError:
+        return {}, "The losses of the tokens are there, but the tokenizer of the student cannot be loaded here."
     settings = (score.config["template"], score.config["max_length"], score.config["span"])
-    return {name: _in_order(rows, row_ids, tokenizer, settings) for name, rows in with_losses.items()}, ""
+    return {name: _in_order(rows, run.row_ids, tokenizer, settings) for name, rows in with_losses.items()}, ""
 
 
 def _in_order(

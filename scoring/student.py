@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from hub_cards.errors import BadInputError
@@ -16,6 +16,7 @@ from scoring.ifd import Scorer
 from scoring.likelihood import LikelihoodEngine
 from scoring.spans import PUBLISHED
 from scoring.templates import check_template_name, get_template
+from scoring.tokens import open_tokenizer
 
 # ImportError: a kernel that is not installed.
 LOADING_ERRORS = (OSError, ValueError, ImportError, SafetensorError, StrictDataclassError)
@@ -59,8 +60,8 @@ def load_scorer(
     source = source or find_model(model_name_or_path)
     device = torch.device(device or torch.accelerator.current_accelerator() or "cpu")
     logging.disable_progress_bar()
+    tokenizer = open_tokenizer(model_name_or_path, source.revision, f"--model_name_or_path {model_name_or_path}")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, revision=source.revision)
         model, loaded = AutoModelForCausalLM.from_pretrained(
             model_name_or_path,
             revision=source.revision,
@@ -78,10 +79,7 @@ def load_scorer(
             f"--model_name_or_path {model_name_or_path}: {len(made_up)} of the model's weights are not in its files or "
             f"have another shape there, {made_up[0]} for one; random ones would stand in for them"
         )
-    if not tokenizer.is_fast:
-        raise BadInputError(f"--model_name_or_path {model_name_or_path}: has no fast tokenizer (tokenizer.json)")
     check_positions(model.config, max_length)
-    tokenizer.model_max_length = int(1e30)  # texts are cut by us, after their tokens are counted
     engine = LikelihoodEngine(model.to(device).eval(), max_length, max_batch_tokens, pack=attn_implementation is None)
     return Scorer(
         engine,

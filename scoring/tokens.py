@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from scoring.templates import PromptTemplate, get_template
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
 BATCH_ROWS = 256
@@ -97,21 +96,16 @@ def response_tokens(
     if missing:
         raise BadInputError(f"the rows have no column {missing[0]}: score them with --keep_token_losses true")
     rows = rows.select_columns([*columns, *(["input"] if "input" in rows.column_names else [])])
-    reader = _Reader(tokenizer, _with_whole_offsets(tokenizer), get_template(template, tokenizer), max_length, span)
+    reader = _Reader(tokenizer, get_template(template, tokenizer), max_length, span)
     for batch in rows.with_format("arrow").iter(BATCH_ROWS):
         yield from reader.pieces(batch)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """How rows were tokenized when they were scored.
-
-    Attributes:
-        backend: gives the same tokens, with all of their characters.
-    """
+    """How rows were tokenized when they were scored."""
 
     tokenizer: PreTrainedTokenizerBase
-    backend: Tokenizer
     template: PromptTemplate
     max_length: int
     span: str
@@ -123,10 +117,11 @@ class _Reader:
         questions = zip(batch["instruction"].to_pylist(), inputs, strict=True)
         contexts = [self.template.prompt(instruction, input or "") for instruction, input in questions]
         pairs = encode_pairs(self.tokenizer, contexts, answers, self.max_length, self.span)
-        alone = self.backend.encode_batch(answers)
+        backend = self.tokenizer.backend_tokenizer  # `encode_pairs` has told it not to cut or pad
+        alone = backend.encode_batch(answers)
         whole = map(str.__add__, contexts, answers)
         # Where they are tokenized apart, the response has the same tokens after its prompt.
-        joint = self.backend.encode_batch(list(whole)) if self.span == PUBLISHED else alone
+        joint = backend.encode_batch(list(whole)) if self.span == PUBLISHED else alone
         losses = zip(*(map(_usable, batch[name].to_numpy()) for name in (ALONE, GIVEN)), strict=True)
         for row, (without, given) in enumerate(losses):
             if without is None and given is None:
@@ -192,9 +187,9 @@ def _response_losses(encoding: Encoding, n_tokens: int, n_before: int, losses: n
     nats_T = np.full(n_tokens, np.nan)
     if losses is not None:
         nats_T[n_tokens - len(losses) :] = losses
-    mine_T = (np.array(encoding.special_tokens_mask[:n_tokens]) == 0) & (offsets_T2[:, 1] > 0)
+    mine_T = offsets_T2[:, 1] > 0  # and not the prompt's, nor BOS and EOS, which hold no character
     begins_T, ends_T = np.maximum.accumulate(offsets_T2[mine_T].clip(0)).T
-    # What a normalizer has dropped before a token belongs to it.
+    # What a normalizer drops before a token, and spaces that some tokenizers do not count, are the token's.
     begins_T = np.minimum(begins_T, np.append(0, ends_T[:-1]))
     return _Losses(begins_T, ends_T, nats_T[mine_T])
 
@@ -206,15 +201,3 @@ def _cut(text: str, without: _Losses, given: _Losses) -> list[Piece]:
     sums = ([None if math.isnan(value) else value for value in side.sums(cuts).tolist()] for side in (without, given))
     texts = (text[begin:end] for begin, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
     return list(zip(texts, *sums, strict=True))
-
-
-def _with_whole_offsets(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """A copy of the tokenizer that leaves nothing out of the characters of a token, nor cuts or pads a text."""
-    from tokenizers import Tokenizer
-
-    settings = json.loads(tokenizer.backend_tokenizer.to_str())
-    processor = settings["post_processor"] or {}
-    for part in (processor, *processor.get("processors", ())):
-        if "trim_offsets" in part:  # spaces before a word, which are of its token
-            part["trim_offsets"] = False
-    return Tokenizer.from_str(json.dumps({**settings, "truncation": None, "padding": None}))

@@ -9,7 +9,6 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
 from typing import IO, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 BLOCK_BYTES = 2**19  # of JSON: what is decoded to see one row
 LEVEL = 6
 AHEAD = 4  # blocks for each core, being compressed while the next are made
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def packed(content: bytes) -> str:
@@ -30,8 +30,8 @@ def packed_numbers(values: np.ndarray) -> str:
 
 
 def packed_json(value: Any) -> str:
-    """A value as JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, becomes a question mark."""
-    return packed(_json(value).encode("utf-8", "replace"))
+    """A value as JSON; raises `ValueError` for NaN, which JSON does not have."""
+    return packed(_json(value))
 
 
 def element(identity: str, content: str) -> str:
@@ -47,37 +47,44 @@ def write_blocks(file: IO[str], kind: str, entries: Iterable[Any]) -> list[int]:
         entries: one JSON value a row.
 
     Returns:
-        The first row of each block.
+        The first row of each block; nothing where there are no rows.
     """
     starts: list[int] = []
     waiting: deque[Future[str]] = deque()
     cores = os.cpu_count() or 1
+
+    def write_first() -> None:
+        file.write(element(f"{kind}-{len(starts) - len(waiting)}", waiting.popleft().result()))
+
     with ThreadPoolExecutor(cores) as pool:
-        for first, content in _joined(entries):
+        for first, content in _blocks(entries):
             starts.append(first)
             waiting.append(pool.submit(packed, content))
-            while len(waiting) > AHEAD * cores:
-                file.write(element(f"{kind}-{len(starts) - len(waiting)}", waiting.popleft().result()))
+            if len(waiting) > AHEAD * cores:
+                write_first()
         while waiting:
-            file.write(element(f"{kind}-{len(starts) - len(waiting)}", waiting.popleft().result()))
+            write_first()
     return starts
 
 
-def _joined(entries: Iterable[Any]) -> Iterator[tuple[int, bytes]]:
+def _blocks(entries: Iterable[Any]) -> Iterator[tuple[int, bytes]]:
     """The first row of each block and its JSON array."""
     held: list[bytes] = []
-    size = first = row = 0
-    for row, entry in enumerate(chain(entries, [_END])):
-        if held and (size >= BLOCK_BYTES or entry is _END):
-            yield first, b"[%s]" % b",".join(held)
+    size = first = 0
+    for row, entry in enumerate(entries):
+        if size >= BLOCK_BYTES:
+            yield first, _array(held)
             held, size, first = [], 0, row
-        if entry is not _END:
-            held.append(_json(entry).encode("utf-8", "replace"))
-            size += len(held[-1])
+        held.append(_json(entry))
+        size += len(held[-1])
+    if held:
+        yield first, _array(held)
 
 
-_END = object()
+def _array(values: list[bytes]) -> bytes:
+    return b"[%s]" % b",".join(values)
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+def _json(value: Any) -> bytes:
+    """In UTF-8; half a surrogate pair, which that cannot hold, becomes a question mark."""
+    return _ENCODER.encode(value).encode("utf-8", "replace")

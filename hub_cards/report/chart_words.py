@@ -45,6 +45,11 @@ def rows_link(**wanted: str | None) -> str:
     return "#/rows?" + urlencode(given, quote_via=quote)
 
 
+def counted(count: int, link: str | None) -> int | tuple[int, str | None]:
+    """A cell for `table` with its link, unless there are no rows to show."""
+    return (count, link) if count else 0
+
+
 def table(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> dict[str, Any]:
     """A table as the templates take it: the names of the columns, and lines of cells.
 

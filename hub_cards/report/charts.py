@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hub_cards.report.chart_words import of, percent, rows_link, short, table
+from hub_cards.report.chart_words import counted, of, percent, rows_link, short, table
 from hub_cards.report.chart_words import rows as rows_text
 from hub_cards.report.flows import changes, extraction, selection_flow
 from hub_cards.report.histograms import Quantity, distribution
@@ -135,11 +135,11 @@ def _ratios(rows: ChartRows) -> dict[str, Any] | None:
     found = panels(clouds, rows.row_ids)
     if found is None:
         return None
-    counted = {panel["name"]: _quadrants(clouds[panel["name"]]) for panel in found["panels"]}
+    quadrants = {panel["name"]: _quadrants(clouds[panel["name"]]) for panel in found["panels"]}
     for panel in found["panels"]:
-        panel["finding"] = _ratio_finding(panel, counted[panel["name"]])
+        panel["finding"] = _ratio_finding(panel, quadrants[panel["name"]])
         panel["title"] = _panel_title(panel)
-    inside = ", ".join(f"{sides[0]:,} of {sum(sides):,} in {name}" for name, sides in counted.items())
+    inside = ", ".join(f"{sides[0]:,} of {sum(sides):,} in {name}" for name, sides in quadrants.items())
     return {
         **found,
         "gate": rows.gate,
@@ -147,7 +147,7 @@ def _ratios(rows: ChartRows) -> dict[str, Any] | None:
         "y_label": "r-IFD",
         "finding": f"Rows with IFD and r-IFD below 1: {inside}.",
         "notes": _panel_notes(found["panels"], "both scores"),
-        "tables": [_ratio_table(found["panels"], counted)],
+        "tables": [_ratio_table(found["panels"], quadrants)],
     }
 
 
@@ -175,17 +175,17 @@ def _panel_notes(found: Sequence[Mapping[str, Any]], what: str) -> list[str]:
     return [*notes, *([f"Outside the axes: {', '.join(outside)}."] if outside else [])]
 
 
-def _ratio_table(found: Sequence[Mapping[str, Any]], counted: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def _ratio_table(found: Sequence[Mapping[str, Any]], quadrants: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     names = [panel["name"] for panel in found]
     places = ("both below 1", "r-IFD 1 or more", "IFD 1 or more", "both 1 or more")
     lines = [
         ["with both scores", *(panel["numbers"] for panel in found)],
-        *([place, *(counted[name][number] for name in names)] for number, place in enumerate(places)),
+        *([place, *(quadrants[name][number] for name in names)] for number, place in enumerate(places)),
         ["outside the axes", *(panel["outside"] for panel in found)],
     ]
     if found[0]["kept"] is not None:
         links = {name: rows_link(branch=name, kept="1") for name in names}
-        lines.append(["kept", *((panel["kept"], links[panel["name"]]) for panel in found)])
+        lines.append(["kept", *(counted(panel["kept"], links[panel["name"]]) for panel in found)])
     return table(["rows", *names], lines)
 
 

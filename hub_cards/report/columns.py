@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from hub_cards.report.blocks import packed_json, packed_numbers
@@ -37,7 +38,7 @@ CHANGES = (
     ("kept_only_here", "kept here, dropped by the other selection"),
     ("kept_only_there", "dropped here, kept by the other selection"),
     ("other_variant", "kept by both, in another variant"),
-    ("not_there", "the other selection does not have the row"),
+    ("not_there", "one of the selections does not have the row"),
 )
 
 
@@ -90,23 +91,19 @@ class PageColumns:
             self.add(key, "f64", packed_numbers(values), variant)
 
     def add_names(
-        self, key: str, columns: Mapping[str | None, Any], meanings: Mapping[str, str], among: Sequence[str] = ()
+        self, key: str, columns: Mapping[str | None, pa.ChunkedArray | None], meanings: Mapping[str, str]
     ) -> None:
-        """Add text columns by variant as codes; those that are None, or all null, are left out.
-
-        Args:
-            among: the names, in their order, where they are known beforehand.
-        """
+        """Add text columns by variant, as codes into their categories; those that are None or all null are left out."""
         there = {variant: column for variant, column in columns.items() if column is not None}
         names, codes = codes_of(list(there.values()))
         for variant, found in zip(there, codes, strict=True):
-            if among:
-                places = np.array([among.index(name) if name in among else NONE for name in names] or [NONE])
-                found = np.where(found == NONE, NONE, places[np.minimum(found, len(places) - 1)]).astype(np.uint8)
-            if (found != NONE).any():
-                self.add(key, "code", packed_numbers(found), variant)
-        if not among:
-            self.categories[key] = [{"name": name, "meaning": meanings.get(name, "")} for name in names]
+            self.add_codes(key, found, variant)
+        self.categories[key] = [{"name": name, "meaning": meanings.get(name, "")} for name in names]
+
+    def add_codes(self, key: str, codes: np.ndarray, variant: str | None = None) -> None:
+        """Add codes, unless all are `NONE`."""
+        if (codes != NONE).any():
+            self.add(key, "code", packed_numbers(codes), variant)
 
 
 def columns_of(
@@ -118,16 +115,16 @@ def columns_of(
         meanings: by column (`select_reason`, `reflect_status`, `score_status`) what its values mean.
         other: the same rows by another selection or student.
     """
-    page = PageColumns()
+    page, variants = PageColumns(), list(rows.variants)
     page.add("row_id", "json", packed_json(rows.ids))
     page.add("title", "json", packed_json(_titles(rows)))
-    _add_decisions(page, rows, meanings)
-    _add_scores(page, rows)
+    _add_decisions(page, rows, meanings, variants)
+    _add_scores(page, rows, variants)
     for column in STATUSES:
-        page.add_names(column, {name: rows.words(name, column) for name in rows.variants}, meanings.get(column, {}))
+        page.add_names(column, {name: rows.words(name, column) for name in variants}, meanings.get(column, {}))
     if other is not None:
-        _add_decisions(page, other, meanings, OTHER, list(rows.variants))
-        _add_scores(page, other, OTHER)
+        _add_decisions(page, other, meanings, variants, OTHER)
+        _add_scores(page, other, variants, OTHER)
         if rows.decisions is not None and other.decisions is not None:
             changes = _changes(rows, other)
             page.add("change", "code", packed_numbers(changes))
@@ -138,10 +135,17 @@ def columns_of(
 
 
 def _titles(rows: JoinedRows) -> list[str]:
-    column = rows.words(next(iter(rows.variants)), "instruction")
-    if column is None:
-        return [""] * len(rows)
-    starts = pc.utf8_slice_codeunits(pc.fill_null(column, ""), 0, 4 * TITLE_CHARACTERS)
+    """The start of each row's instruction, in one line: of the first variant that has one."""
+    titles: list[str | None] = [None] * len(rows)
+    for variant in rows.variants:
+        column = rows.words(variant, "instruction")
+        if column is not None and None in titles:
+            titles = [new if old is None else old for old, new in zip(titles, _starts(column), strict=True)]
+    return [title or "" for title in titles]
+
+
+def _starts(column: pa.ChunkedArray) -> list[str | None]:
+    starts = pc.utf8_slice_codeunits(column, 0, 4 * TITLE_CHARACTERS)  # white space at the start is no title
     line = pc.utf8_trim_whitespace(pc.replace_substring_regex(starts, r"\s+", " "))
     return pc.utf8_slice_codeunits(line, 0, TITLE_CHARACTERS).to_pylist()
 
@@ -150,14 +154,17 @@ def _add_decisions(
     page: PageColumns,
     rows: JoinedRows,
     meanings: Mapping[str, Mapping[str, str]],
+    variants: Sequence[str],
     side: str = "",
-    variants: Sequence[str] = (),
 ) -> None:
+    """The decisions; the variant that won is a place among `variants`, those of the page."""
     if rows.decisions is None:
         return
     page.add(f"{side}selected", "code", packed_numbers(rows.selected()))
-    among = list(variants or rows.variants)
-    page.add_names(f"{side}selected_variant", {None: rows.decision_words("selected_variant")}, {}, among)
+    winners = rows.decision_words("selected_variant")
+    if winners is not None:
+        places = pc.index_in(winners, value_set=pa.array(variants, pa.string()))
+        page.add_codes(f"{side}selected_variant", pc.fill_null(places, NONE).to_numpy().astype(np.uint8))
     reasons = meanings.get("select_reason", {})
     page.add_names(f"{side}select_reason", {None: rows.decision_words("select_reason")}, reasons)
     page.add_names(f"{side}select_step", {None: rows.decision_words("select_step")}, {})
@@ -165,18 +172,19 @@ def _add_decisions(
         page.add_numbers(f"{side}{column}", rows.decision_numbers(column))
 
 
-def _add_scores(page: PageColumns, rows: JoinedRows, side: str = "") -> None:
+def _add_scores(page: PageColumns, rows: JoinedRows, variants: Sequence[str], side: str = "") -> None:
     for column in rows.score_columns():
-        for variant in rows.variants:
+        for variant in (name for name in variants if name in rows.variants):
             page.add_numbers(f"{side}{column}", rows.numbers(variant, column), variant)
 
 
 def _changes(rows: JoinedRows, other: JoinedRows) -> np.ndarray:
+    """What became of each row in the two selections, as a place in `CHANGES`."""
     here, there = rows.selected(), other.selected()
     chosen = [side.decision_words("selected_variant").to_numpy() for side in (rows, other)]
     found = np.full(len(rows), ALIKE, dtype=np.uint8)
     found[(here == 1) & (there == 1) & (chosen[0] != chosen[1])] = OTHER_VARIANT
-    found[(here == 1) & (there != 1)] = ONLY_HERE
-    found[(here != 1) & (there == 1)] = ONLY_THERE
-    found[there == NONE] = NOT_THERE
+    found[(here == 1) & (there == 0)] = ONLY_HERE
+    found[(here == 0) & (there == 1)] = ONLY_THERE
+    found[(here == NONE) | (there == NONE)] = NOT_THERE
     return found

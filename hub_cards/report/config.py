@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from hub_cards.errors import BadInputError
+from hub_cards.errors import BadInputError, StoppedError
 from hub_cards.provenance import StepRecord, read_records
 from hub_cards.report.identity import identity_of
 from hub_cards.report.page import page_digest
-from hub_cards.report.run import Places, find_places
+from hub_cards.report.run import find_places, name_of
 from hub_cards.rows import DataArguments
 from hub_cards.sources import Source
 
@@ -40,35 +44,50 @@ class ReportConfig(DataArguments):
         if not self.output.endswith(".html"):
             raise BadInputError(f"--output {self.output}: must end in .html")
 
+    @cached_property
     def other(self) -> DataArguments | None:
-        """What it is compared with, as data arguments; None for nothing."""
+        """What it is compared with, as data arguments that keep a commit; None for nothing."""
         if self.compare is None:
             return None
         return DataArguments(dataset=self.compare, dataset_config=self.dataset_config, dataset_split=self.dataset_split)
 
+    def heading(self) -> str:
+        """The title, or else the name of what is shown."""
+        return self.title or name_of(self.dataset)
+
     def planned_record(self) -> StepRecord:
         """What a run with these settings would do; raises `BadInputError` where an input is missing."""
-        inputs = _inputs(find_places(self.dataset, self.selection), self)
-        if (other := self.other()) is not None:
-            inputs |= {f"compared_{role}": source for role, source in _inputs(_places_of_other(other), other).items()}
-        return StepRecord(STEP, VERSION, {**self.view(), "title": self.title, "page": page_digest()}, inputs)
+        shown = {**self.view(), "title": self.heading(), "page": page_digest()}
+        inputs = _inputs(self, self.selection)
+        if self.other is not None:
+            shown["compared_with"] = name_of(self.compare)
+            with named("--compare"):
+                inputs |= {f"compared_{role}": source for role, source in _inputs(self.other).items()}
+        return StepRecord(STEP, VERSION, shown, inputs)
 
 
-def _places_of_other(arguments: DataArguments) -> Places:
+@contextmanager
+def named(flag: str) -> Iterator[None]:
+    """What is wrong with data that another flag than `--dataset` has named is said with this flag."""
     try:
-        return find_places(arguments.dataset, None)
+        yield
     except BadInputError as error:
-        raise BadInputError(str(error).replace("--dataset", "--compare", 1)) from error
+        raise BadInputError(_with_flag(error, flag)) from error
+    except StoppedError as error:
+        raise StoppedError(_with_flag(error, flag)) from error
 
 
-def _inputs(places: Places, arguments: DataArguments) -> dict[str, Source]:
+def _with_flag(error: Exception, flag: str) -> str:
+    return re.sub(r"--dataset(?![\w-])", flag, str(error))
+
+
+def _inputs(arguments: DataArguments, selection: str | None = None) -> dict[str, Source]:
     """What is read, by role: the stages of a run, the rows, the selection."""
+    places = find_places(arguments.dataset, selection)
     folders = {name: str(folder) for name, folder in places.stages.items()}
     folders |= {"selection": places.selection} if places.selection else {}
     found = {role: _result(folder) for role, folder in folders.items()}
-    if places.variants is not None:
-        found["dataset"] = replace(arguments, dataset=places.variants).source()
-    return found
+    return {**found, "dataset": places.rows(arguments).source()} if places.variants is not None else found
 
 
 def _result(folder: str) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,90 +15,130 @@ from hub_cards.report.words import decision_words
 CHUNK_ROWS = 1_000
 TEXTS = ("instruction", "input", "output")
 NOTES = ("critique", "reflect_status", "reflection", "oracle_model", "source_id")
-Steps = Sequence[Mapping[str, Any]]
+DECIDED = ("selected_variant", "select_reason", "select_step")
+RANKED = ("select_rank", "select_score")
+TOKEN_DIGITS = 3
 # By variant the tokens of a row's response, each with its nats without and with the instruction; None for none.
 Token = tuple[str, float | None, float | None]
 Tokens = Mapping[str, Iterator[list[Token] | None]]
-TOKEN_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the record of a selection says; nothing where there is none.
+
+    Attributes:
+        steps: its strategy.
+        variants: those that it was made from.
+    """
+
+    steps: Sequence[Mapping[str, Any]] = ()
+    variants: Sequence[str] = ()
+
+
+NO_SELECTION = Selection()
 
 
 def text_entries(rows: JoinedRows) -> Iterator[dict[str, Any]]:
-    """A row's texts, each once, and which of them are instruction, input and output of each variant."""
-    chunks = [rows.rows_of(variant, TEXTS, CHUNK_ROWS) for variant in rows.variants]
-    for parts in zip(*chunks, strict=True):
-        for row in range(len(parts[0]["output"])):
-            places: dict[str, int] = {}
-            variants = []
-            for part in parts:
-                texts = [part[name][row] for name in TEXTS]
-                missing = all(text is None for text in texts)
-                found = None if missing else [places.setdefault(text or "", len(places)) for text in texts]
-                variants.append(found)
-            yield {"texts": list(places), "variants": variants}
+    """A row's texts, each once, and which of them are instruction, input and output of each variant.
+
+    A variant that has no text of the row is None; where it has one, a text that is null is empty.
+    """
+    for variants in _by_row(rows, TEXTS):
+        places: dict[str, int] = {}
+        found = [_places_of(texts, places) if any(text is not None for text in texts) else None for texts in variants]
+        yield {"texts": list(places), "variants": found}
 
 
-def note_entries(rows: JoinedRows, steps: Steps, other: JoinedRows | None, other_steps: Steps) -> Iterator[dict]:
+def _places_of(texts: Sequence[str | None], places: dict[str, int]) -> list[int]:
+    """Where texts stand among those of the row; new ones are put there."""
+    return [places.setdefault(text or "", len(places)) for text in texts]
+
+
+def note_entries(
+    rows: JoinedRows, selection: Selection, other: JoinedRows | None = None, of_other: Selection = NO_SELECTION
+) -> Iterator[dict[str, Any]]:
     """What the oracle wrote of a row and why the row was kept or dropped, in words.
 
     Args:
-        steps, other_steps: of the selections, from their records.
+        selection, of_other: what decided here, and there.
     """
-    chunks = zip(*(rows.rows_of(variant, NOTES, CHUNK_ROWS) for variant in rows.variants), strict=True)
-    decisions = _decisions(rows, steps)
-    others = _decisions(other, other_steps) if other is not None and other.decisions is not None else None
-    for parts in chunks:
-        for row in range(len(parts[0]["source_id"])):
-            entry = {
-                "source_id": parts[0]["source_id"][row],
-                "decision": next(decisions),
-                "critiques": [part["critique"][row] for part in parts],
-                "completions": [_completion(part, row) for part in parts],
-                "oracle": [part["oracle_model"][row] for part in parts],
-            }
-            yield entry if others is None else {**entry, "other_decision": next(others)}
+    decisions = _decisions(rows, selection)
+    others = _decisions(other, of_other) if other is not None and other.decisions is not None else None
+    for variants in _by_row(rows, NOTES):
+        critiques, statuses, completions, oracles, source_ids = zip(*variants, strict=True)
+        entry = {
+            "source_id": next((identity for identity in source_ids if identity is not None), None),
+            "decision": next(decisions),
+            "critiques": critiques,
+            "completions": [_where_not_adopted(*pair) for pair in zip(completions, statuses, strict=True)],
+            "oracle": oracles,
+        }
+        yield entry if others is None else {**entry, "other_decision": next(others)}
 
 
-def _completion(part: Mapping[str, list[Any]], row: int) -> str | None:
+def _where_not_adopted(completion: str | None, status: str | None) -> str | None:
     """The oracle's whole text where no pair was taken from it."""
-    status = part["reflect_status"][row]
-    return part["reflection"][row] if status is not None and status not in ADOPTED else None
+    return None if status is None or status in ADOPTED else completion
 
 
-def _decisions(rows: JoinedRows, steps: Steps) -> Iterator[list[str]]:
+def _by_row(rows: JoinedRows, columns: Sequence[str]) -> Iterator[list[tuple[str | None, ...]]]:
+    """Text columns row by row: of each variant a tuple of them."""
+    parts = [rows.texts(variant, columns, CHUNK_ROWS) for variant in rows.variants]
+    for chunks in zip(*parts, strict=True):
+        of_variants = [zip(*(chunk[column] for column in columns), strict=True) for chunk in chunks]
+        yield from map(list, zip(*of_variants, strict=True))
+
+
+def _decisions(rows: JoinedRows, selection: Selection) -> Iterator[list[str]]:
     """The decision of every row in words; none where nothing was decided of it."""
-    selected = rows.selected().tolist()
+    has_all = np.full(len(rows), set(selection.variants) <= set(rows.variants))
+    has_all &= np.all([rows.is_there(variant) for variant in rows.variants], axis=0)
     columns = rows.score_columns()
     scores = {
-        variant: {column: _lists(rows.numbers(variant, column)) for column in columns if rows.has(variant, column)}
+        variant: {column: rows.numbers(variant, column) for column in columns if rows.has(variant, column)}
         for variant in rows.variants
     }
-    texts = {name: rows.decision_words(name) for name in ("selected_variant", "select_reason", "select_step")}
-    words = {name: [None] * len(rows) if column is None else column.to_pylist() for name, column in texts.items()}
-    numbers = {name: _lists(rows.decision_numbers(name)) for name in ("select_rank", "select_score")}
-    for row, kept in enumerate(selected):
-        if kept == NONE:
-            yield []
-            continue
-        of_row = {
-            variant: {column: values[row] for column, values in columns.items()} for variant, columns in scores.items()
-        }
-        decision = {name: values[row] for name, values in (*words.items(), *numbers.items())}
-        yield decision_words(steps, of_row, {"selected": bool(kept), **decision})
+    selected = rows.selected()
+    words = {name: rows.decision_words(name) for name in DECIDED}
+    words = {name: column for name, column in words.items() if column is not None}
+    numbers = {name: rows.decision_numbers(name) for name in RANKED}
+    for start in range(0, len(rows), CHUNK_ROWS):
+        chunk = slice(start, start + CHUNK_ROWS)
+        size = len(selected[chunk])
+        of_rows = {variant: _by_name(found, chunk, size) for variant, found in scores.items()}
+        decided = {name: column.slice(start, CHUNK_ROWS).to_pylist() for name, column in words.items()}
+        said = zip(selected[chunk].tolist(), _dicts(decided, size), _by_name(numbers, chunk, size), strict=True)
+        for row, (kept, names, ranked) in enumerate(said):
+            # Of some variants only, the words would say that the others were never made.
+            of_row = {name: found[row] for name, found in of_rows.items()} if has_all[start + row] else {}
+            decision = {"selected": bool(kept), **names, **ranked}
+            yield [] if kept == NONE else decision_words(selection.steps, of_row, decision)
 
 
-def _lists(values_N: np.ndarray) -> list[float | None]:
-    return np.where(np.isnan(values_N), None, values_N.astype(object)).tolist()
+def _by_name(columns: Mapping[str, np.ndarray], chunk: slice, size: int) -> list[dict[str, float | None]]:
+    """Some rows of number columns, None for NaN."""
+    return _dicts({name: _with_none(values[chunk]) for name, values in columns.items()}, size)
+
+
+def _dicts(columns: Mapping[str, list[Any]], size: int) -> list[dict[str, Any]]:
+    """Columns as rows by name."""
+    if not columns:
+        return [{}] * size
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _with_none(values: np.ndarray) -> list[float | None]:
+    return np.where(np.isnan(values), None, values.astype(object)).tolist()
 
 
 def token_entries(tokens: Tokens, variants: Sequence[str]) -> Iterator[list[Any]]:
-    """The tokens of a row's responses, by variant; None for a variant that has none."""
-    streams = [tokens.get(variant) for variant in variants]
-    while True:
-        try:
-            found = [None if stream is None else next(stream) for stream in streams]
-        except StopIteration:
-            return
-        yield [None if one is None else [_rounded(token) for token in one] for one in found]
+    """The tokens of a row's responses, by variant; None for a variant that has none. Nothing where no variant has."""
+    for found in zip(*tokens.values(), strict=True):
+        by_variant = dict(zip(tokens, found, strict=True))
+        yield [
+            None if (one := by_variant.get(name)) is None else [_rounded(token) for token in one] for name in variants
+        ]
 
 
 def _rounded(token: Token) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hub_cards.report.chart_words import of, percent, rows, rows_link, table
+from hub_cards.report.chart_words import counted, of, percent, rows, rows_link, table
 from hub_cards.report.columns import ALIKE, CHANGES, ONLY_HERE, ONLY_THERE, OTHER_VARIANT
 
 NOBODY = "none"
@@ -122,20 +122,16 @@ def _flow_table(found: Found, branches: list[Any], outcomes: list[Any]) -> dict[
             outcome["name"],
             "kept" if outcome["kept"] else "dropped",
             *(
-                _counted(found[branch["name"], outcome["key"]], _link(branch["name"], outcome["key"]))
+                counted(found[branch["name"], outcome["key"]], _link(branch["name"], outcome["key"]))
                 for branch in branches
             ),
-            _counted(outcome["rows"], outcome["href"]),
+            counted(outcome["rows"], outcome["href"]),
         ]
         for outcome in outcomes
     ]
-    totals = ["total", "", *(_counted(branch["rows"], branch["href"]) for branch in branches)]
+    totals = ["total", "", *(counted(branch["rows"], branch["href"]) for branch in branches)]
     head = ["reason", "kept or dropped", *(f"{branch['name']} won" for branch in branches), "rows"]
     return table(head, [*lines, [*totals, sum(found.values())]])
-
-
-def _counted(count: int, link: str | None) -> Any:
-    return (count, link) if count else 0
 
 
 def extraction(statuses: Mapping[str, Mapping[str, int]]) -> dict[str, Any] | None:
@@ -176,7 +172,7 @@ def extraction(statuses: Mapping[str, Mapping[str, int]]) -> dict[str, Any] | No
 
 
 def _bars_table(label: str, segments: list[dict[str, Any]], bars: list[dict[str, Any]]) -> dict[str, Any]:
-    lines = [[bar["name"], *map(_counted, bar["counts"], bar["hrefs"]), bar["rows"]] for bar in bars]
+    lines = [[bar["name"], *map(counted, bar["counts"], bar["hrefs"]), bar["rows"]] for bar in bars]
     return table([label, *(segment["name"] for segment in segments), "rows"], lines)
 
 
@@ -194,7 +190,7 @@ def changes(selected: np.ndarray, variants: Names, other_selected: np.ndarray, o
     both = here & there
     groups = [
         ("kept by both", both & same, {"change": CHANGES[ALIKE][0], "kept": "1"}),
-        ("kept by both, in another variant", both & ~same, {"change": CHANGES[OTHER_VARIANT][0]}),
+        ("kept by both in different variants", both & ~same, {"change": CHANGES[OTHER_VARIANT][0]}),
         ("kept only here", here & ~there, {"change": CHANGES[ONLY_HERE][0]}),
         ("kept only by the other", there & ~here, {"change": CHANGES[ONLY_THERE][0]}),
     ]
@@ -204,7 +200,10 @@ def changes(selected: np.ndarray, variants: Names, other_selected: np.ndarray, o
     bars = [{"name": "", "rows": total, "counts": counts, "hrefs": [rows_link(**link) for *_, link in groups]}]
     words = ", ".join(f"{count:,} {name}" for count, (name, *_) in zip(counts, groups, strict=True))
     lines = [
-        *([name, (count, link)] for (name, *_), count, link in zip(groups, counts, bars[0]["hrefs"], strict=True)),
+        *(
+            [name, counted(count, link)]
+            for (name, *_), count, link in zip(groups, counts, bars[0]["hrefs"], strict=True)
+        ),
         ["kept by neither", neither],
     ]
     return {

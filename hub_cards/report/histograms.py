@@ -170,5 +170,6 @@ def _bin_name(low: float, high: float, whole: bool) -> str:
 
 def _range(edges: np.ndarray, whole: bool) -> tuple[str, str]:
     """The first and the last number between borders, which lie halfway between whole numbers."""
+    # Rounded up, -0.5 is -0.0.
     low, high = float(edges[0]), float(edges[-1])
-    return (short(np.ceil(low)), short(np.floor(high))) if whole else (short(low), short(high))
+    return (short(np.ceil(low) + 0.0), short(np.floor(high))) if whole else (short(low), short(high))

@@ -38,14 +38,15 @@ class Identity:
 
 
 def identity_of(path: Path) -> Identity | None:
-    """What the report at `path` was made of; None where there is no file, or none of ours."""
+    """What the report at `path` was made of; None where there is no file, or none of ours that can be read."""
     try:
         with path.open(encoding="utf-8") as file:
             start = file.read(START_CHARACTERS)
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, UnicodeDecodeError):
         return None
     _, found, rest = start.partition(f"<!-- {MARKER} ")
     try:
-        return Identity(**json.loads(rest.partition(" -->")[0])) if found else None
+        identity = Identity(**json.loads(rest.partition(" -->")[0])) if found else None
     except (json.JSONDecodeError, TypeError):  # somebody else's page about ours
         return None
+    return identity if identity and isinstance(identity.inputs, dict) else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hub_cards.cards.lineage import first_step, selection_of, source_of, steps_that_made
 from hub_cards.cards.limits import data_limits, score_of
+from hub_cards.cards.lineage import ROW_STEPS, selection_of, source_of, steps_that_made
 from hub_cards.cards.outcomes import SCORE_STATUSES, cost_table, fallback_line, joined_lines, outcome_table, time_text
 from hub_cards.cards.parts import RECORDED
 from hub_cards.cards.rules import rule_lines
@@ -48,7 +48,7 @@ class Shown:
 def facts_of(records: list[StepRecord], rows: int) -> list[tuple[str, str]]:
     """What ran, as pairs of a name and a line of Markdown: source, oracle, student, selection, cost, time."""
     made = steps_that_made(records)
-    reflect, score, select = find_record(made, "reflect"), score_of(made), selection_of(_of_rows(made))
+    reflect, score, select = find_record(made, "reflect"), score_of(made), selection_of(made)
     sft, evaluate, publish = (find_record(records, name) for name in ("sft", "evaluate", "publish"))
     source = source_of(made)
     facts = [("Rows", f"{rows:,}")]
@@ -62,11 +62,6 @@ def facts_of(records: list[StepRecord], rows: int) -> list[tuple[str, str]]:
     facts += [("Time", _time(made))] if any(record.seconds is not None for record in made) else []
     facts += [("Published", _published(publish))] if publish and publish.config.get("hub") else []
     return facts
-
-
-def _of_rows(records: list[StepRecord]) -> list[StepRecord]:
-    """Without what was made of the selected rows: a training does not undo a selection."""
-    return [record for record in records if record.step in ("reflect", "score", "select")]
 
 
 def _oracle(reflect: StepRecord) -> str:
@@ -115,7 +110,7 @@ def _hub(publish: StepRecord) -> Mapping[str, str]:
 def sections_of(records: list[StepRecord]) -> dict[str, list[Shown]]:
     """The tables of the overview, by the section that they stand in: `oracle`, `scores`, `selection`, `training`."""
     made = steps_that_made(records)
-    reflect, score, select = find_record(made, "reflect"), score_of(made), selection_of(_of_rows(made))
+    reflect, score, select = find_record(made, "reflect"), score_of(made), selection_of(made)
     sft, evaluate = find_record(records, "sft"), find_record(records, "evaluate")
     return {
         "oracle": _of_reflect(reflect) if reflect else [],
@@ -127,7 +122,9 @@ def sections_of(records: list[StepRecord]) -> dict[str, list[Shown]]:
 
 
 def _limits(records: list[StepRecord]) -> list[str]:
-    return data_limits(_of_rows(records)) if first_step(records) else []
+    """Those of the rows, and not of what was trained on them."""
+    of_rows = [record for record in records if record.step in ROW_STEPS]
+    return data_limits(of_rows) if of_rows else []
 
 
 def _of_reflect(reflect: StepRecord) -> list[Shown]:

@@ -21,11 +21,10 @@ from hub_cards.cards.lineage import selection_of
 from hub_cards.cards.outcomes import SCORE_STATUSES
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
-from hub_cards.publishing.about_run import as_published
 from hub_cards.report.blocks import element, write_blocks
 from hub_cards.report.charts import charts_of
 from hub_cards.report.columns import LABELS, PageColumns, columns_of
-from hub_cards.report.entries import Tokens, note_entries, text_entries, token_entries
+from hub_cards.report.entries import Selection, Tokens, note_entries, text_entries, token_entries
 from hub_cards.report.identity import Identity
 from hub_cards.report.joined import JoinedRows
 from hub_cards.report.markup import inline
@@ -68,7 +67,7 @@ class Side:
     Attributes:
         name: what it is called.
         rows: its scores and decisions, of the rows of the report.
-        records: of the steps that made it.
+        records: of the steps that made it, as strangers may read them.
     """
 
     name: str
@@ -76,10 +75,10 @@ class Side:
     records: list[StepRecord]
 
     @property
-    def steps(self) -> Sequence[Mapping[str, Any]]:
-        """The steps of its selection; none where no record has them."""
-        select = selection_of([one for one in self.records if one.step in ("reflect", "score", "select")])
-        return select.config["strategy"] if select else []
+    def selection(self) -> Selection:
+        """The selection that its rows stand after."""
+        select = selection_of(self.records)
+        return Selection(select.config["strategy"], select.counts.get("variants", ())) if select else Selection()
 
     def meanings(self) -> dict[str, Mapping[str, str]]:
         """What the states of its rows mean, by column."""
@@ -123,12 +122,12 @@ def write_report(path: Path, record: StepRecord, report: Report) -> None:
     """
     side, other = report.this, report.other
     columns = columns_of(side.rows, side.meanings(), other.rows if other else None)
-    charts = charts_of(chart_rows(side.rows, other.rows if other else None, side.steps))
+    charts = charts_of(chart_rows(side.rows, other.rows if other else None, side.selection.steps))
     with _replaced(path) as file, ExitStack() as stack:
         parts = {kind: stack.enter_context(_scratch(path.parent)) for kind in ("texts", "notes", "tokens")}
         entries = {
             "texts": text_entries(side.rows),
-            "notes": note_entries(side.rows, side.steps, other.rows if other else None, other.steps if other else []),
+            "notes": note_entries(side.rows, side.selection, *((other.rows, other.selection) if other else ())),
             "tokens": token_entries(report.tokens, list(side.rows.variants)) if report.tokens else (),
         }
         starts = {kind: write_blocks(parts[kind], kind, entries[kind]) for kind in parts}
@@ -174,7 +173,7 @@ def _compared(report: Report) -> dict[str, str] | None:
 
 def _page(report: Report, identity: Identity, meta: Mapping[str, Any], columns: PageColumns) -> str:
     """The page without its rows: `DATA` stands where they come."""
-    records = as_published(report.this.records)
+    records = report.this.records
     content = {
         "identity": Markup(identity.as_line()),
         "version": version("reflection-tuning"),

@@ -47,10 +47,9 @@ def _columns(rows: JoinedRows, variant: str) -> dict[str, np.ndarray]:
 
 
 def _characters(rows: JoinedRows, variant: str, texts: Sequence[str]) -> np.ndarray:
-    """The length of these texts together, NaN where the row is missing."""
-    lengths = [rows.words(variant, name) for name in texts if rows.has(variant, name)]
-    found = [pc.cast(pc.utf8_length(column), "float64").to_numpy() for column in lengths]
-    return np.sum(found, axis=0) if found else np.full(len(rows), np.nan)
+    """The length of these texts together, NaN where there is none of them."""
+    lengths = np.array([rows.lengths(variant, name) for name in texts])
+    return np.where(np.isnan(lengths).all(axis=0), np.nan, np.nansum(lengths, axis=0))
 
 
 def _statuses(rows: JoinedRows, variant: str) -> dict[str, int]:

@@ -40,7 +40,7 @@ function flowOption(chart, colours, width) {
       left: 6,
       right: room + 8,
       top: 10,
-      bottom: 10,
+      bottom: 16,
       nodeWidth: 12,
       nodeGap: isNarrow ? 26 : 18,
       layoutIterations: 0, // the order is ours

@@ -133,10 +133,10 @@ function stripTooltip(chart, bin) {
   return tooltipOf(`${chart.label} ${binText(chart, bin)}`, lines);
 }
 
-// The first and the last number of a bin; borders of whole numbers lie between them.
+// The first and the last number of a bin; borders of whole numbers lie between them (and -0 is 0).
 function binRange({ axis: { edges }, whole }, bin) {
   const [low, high] = [edges[bin], edges[bin + 1]];
-  return whole ? [Math.ceil(low), Math.floor(high)] : [low, high];
+  return whole ? [Math.ceil(low) + 0, Math.floor(high)] : [low, high];
 }
 
 function binText(chart, bin) {

@@ -61,7 +61,7 @@ const canUnpack = typeof DecompressionStream !== "undefined";
 
 async function readPart(id, unpack) {
   if (!canUnpack) {
-    throw new Error("This browser cannot unpack the rows (it has no DecompressionStream): those of 2023 and later can.");
+    throw new Error("This browser cannot unpack the rows, for want of DecompressionStream: those since 2023 can.");
   }
   try {
     return await unpack(await packedText(id));

@@ -107,7 +107,7 @@ async function decisionSection(row, notes, winner) {
 }
 
 function decisionPart(id, title, { kept, winner, reason }, sentences) {
-  const titleId = `${id}-title`;
+  const titleId = `row-${id}-title`;
   const section = make("section", { id: `row-${id}`, "aria-labelledby": titleId }, make("h2", { id: titleId }, title));
   if (kept !== undefined) {
     const branch = meta.variants[winner] ? variantName(meta.variants[winner]) : null;
@@ -133,8 +133,8 @@ async function defaultPair(row, pairs, statuses, winner) {
 function textSection(pairs, preferred) {
   const there = meta.variants.filter((_, v) => pairs[v]);
   if (!there.length) return null;
-  const title = make("h2", { id: "texts-title" }, "Texts");
-  const section = make("section", { id: "row-texts", "aria-labelledby": "texts-title" }, title);
+  const title = make("h2", { id: "row-texts-title" }, "Texts");
+  const section = make("section", { id: "row-texts", "aria-labelledby": "row-texts-title" }, title);
   const body = make("div", { id: "texts", class: there.length > 1 ? "beside" : "beside single" });
   const choices = ["left", "right"].map((side) =>
     make("select", { id: `texts-${side}` }, ...there.map((name) => optionElement(name, name))),
@@ -171,7 +171,7 @@ function drawTexts(body, pairs, sides, isMarked) {
   for (const [field, name] of Object.entries(names)) {
     if (field === "input" && shown.every((v) => !pairs[v].input)) continue;
     const [left, right] = shown.map((v) => ({ text: pairs[v][field], variant: meta.variants[v] }));
-    const cells = right ? comparedCells(name, left, right, isMarked) : [textCell(name, left, null, null)];
+    const cells = right ? comparedCells(name, left, right, isMarked) : [textCell(name, left, "")];
     parts.push(make("h3", {}, name), ...cells);
   }
   body.replaceChildren(...parts);
@@ -181,8 +181,8 @@ function oracleSection(notes, statuses, preferred) {
   const part = (name, v) => oraclePart(name, notes, v, statuses[v], v === preferred);
   const parts = meta.variants.map(part).filter(Boolean);
   if (!parts.length) return null;
-  const title = make("h2", { id: "oracle-title" }, "What the oracle said");
-  return make("section", { id: "row-oracle", "aria-labelledby": "oracle-title" }, title, ...parts);
+  const title = make("h2", { id: "row-oracle-title" }, "What the oracle said");
+  return make("section", { id: "row-oracle", "aria-labelledby": "row-oracle-title" }, title, ...parts);
 }
 
 function oraclePart(name, notes, v, status, isOpen) {

@@ -35,7 +35,7 @@ function missingScore(status) {
 }
 
 function scoreLine(line, winner, statuses) {
-  const unit = line.unit ? make("span", { class: "hint" }, ` ${line.unit}`) : null;
+  const unit = line.unit && line.unit !== "ratio" ? make("span", { class: "hint" }, ` ${line.unit}`) : null;
   const cells = line.values.map((value, v) => {
     if (Number.isNaN(value)) return missingScore(statuses[v]);
     return make("td", { class: v === winner ? "number won" : "number" }, formatScore(value));
@@ -58,7 +58,7 @@ async function scoreSection(row, side, title, winner) {
   const isThere = lines.some((line) => line.values.some((value) => !Number.isNaN(value)));
   const statuses = side ? meta.variants.map(() => null) : await scoreStatuses(row);
   if (!isThere && !statuses.some(Boolean)) return null;
-  const id = `${side}scores-title`;
+  const id = `row-${side}scores-title`;
   const heads = meta.variants.map((name, v) => {
     const won = v === winner ? make("span", { class: "badge" }, "winner") : null;
     const attributes = { scope: "col", class: won ? "number won" : "number" };

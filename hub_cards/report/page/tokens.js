@@ -105,8 +105,8 @@ function stepInTokens(event, list) {
 
 // The section of one row; `entry` is by variant the tokens or null, `response` gives the text of a variant.
 function tokenSection(entry, preferred, response) {
-  const title = make("h2", { id: "tokens-title" }, "Token by token: what the instruction did for the response");
-  const section = make("section", { id: "tokens", "aria-labelledby": "tokens-title" }, title);
+  const title = make("h2", { id: "row-tokens-title" }, "Token by token: what the instruction did for the response");
+  const section = make("section", { id: "tokens", "aria-labelledby": "row-tokens-title" }, title);
   const there = meta.variants.filter((_, v) => entry[v]?.length);
   if (!there.length) {
     section.append(make("p", { class: "hint" }, "No token losses were kept of this row."));
