@@ -134,8 +134,9 @@ def _check(record: Any, where: str) -> None:
     for name, kind in _TYPES.items():
         if not isinstance(record.get(name), kind):
             raise BadInputError(f"{where}: {name} is {json.dumps(record.get(name))[:60]}")
-    if not {"model", "messages"} <= set(record["request"]):
-        raise BadInputError(f"{where}: request holds no model and messages")
+    # Rendered text is asked as `prompt` (the answers of an evaluation), everything else as `messages`.
+    if "model" not in record["request"] or not {"messages", "prompt"} & set(record["request"]):
+        raise BadInputError(f"{where}: request holds no model and messages, or prompt")
     if (record.get("text") is None) == (record.get("failure") is None):
         raise BadInputError(f"{where}: exactly one of text and failure must be given")
     if record.get("failure") is not None and record["failure"] not in NO_TEXT:

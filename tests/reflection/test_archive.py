@@ -22,6 +22,7 @@ ANSWERS = [
     Answer(request("gpt-4.1", "b"), Completion("b", "length", completion_tokens=MILLION, batched=True), 1.5),
     Answer(request("mine", "c"), Completion(None, failure="no_choices", detail="nothing"), None),
 ]
+RENDERED = Answer({"model": "mine", "prompt": "USER: a ASSISTANT:", "temperature": 0}, Completion("b", "stop"), None)
 
 
 @pytest.fixture
@@ -63,11 +64,12 @@ def test_answers_without_a_text_are_forgotten_on_request(store):
 class TestExportAndImport:
     def test_round_trip_keeps_every_answer_under_its_key(self, store, other, tmp_path):
         path = tmp_path / "all.jsonl"
-        assert export_completions(store, str(path)) == 3
-        assert [set(line) for line in lines_of(path)] == [set(EXPORTED)] * 3
-        assert import_completions(other, str(path)) == (3, 3)
+        store.put([RENDERED])
+        assert export_completions(store, str(path)) == 4
+        assert [set(line) for line in lines_of(path)] == [set(EXPORTED)] * 4
+        assert import_completions(other, str(path)) == (4, 4)
         assert list(other.rows()) == list(store.rows())
-        for answer in ANSWERS:
+        for answer in (*ANSWERS, RENDERED):
             key = store.key(answer.request)
             assert other.get(key) == store.get(key) is not None
 
@@ -95,7 +97,7 @@ class TestExportAndImport:
         ("change", "message"),
         [
             ({"request": "no"}, r'line 2: request is "no"'),
-            ({"request": {"model": "m"}}, "line 2: request holds no model and messages"),
+            ({"request": {"model": "m"}}, "line 2: request holds no model and messages, or prompt"),
             ({"text": None}, "line 2: exactly one of text and failure"),
             ({"failure": "no_choices"}, "line 2: exactly one of text and failure"),
             ({"text": None, "failure": "oracle_error"}, "line 2: failure is 'oracle_error', none of no_choices"),
