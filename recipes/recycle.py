@@ -99,7 +99,7 @@ def main() -> None:
         lines["publish"] += push_flags(arguments)
     elif push_flags(arguments):
         raise BadInputError(f"{push_flags(arguments)[0]}: is the publish stage's, which is not among those to run")
-    configs = check_all(lines, run_folder)
+    configs = check_all(lines, run_folder, arguments.dry_run)
     check_publishing(configs, lambda: source_of(recipe, run_folder, present))
     for name, line in lines.items():
         # What was published is asked of the Hub, which may have lost it.
@@ -126,8 +126,12 @@ def pushes(line: list[str]) -> bool:
     return bool(explicit_settings(line).get("push_to_hub"))
 
 
-def check_all(lines: dict[str, list[str]], run_folder: Path) -> dict[str, object]:
-    """Report a mistake in the last stage's YAML now, not after the oracle was paid; the settings that were checked."""
+def check_all(lines: dict[str, list[str]], run_folder: Path, dry_run: bool) -> dict[str, object]:
+    """Report a mistake in the last stage's YAML now, not after the oracle was paid; the settings that were checked.
+
+    Args:
+        dry_run: what a training finds missing here, a GPU say, is a line and not the end: the plan is what is asked.
+    """
     configs = {}
     for name, line in lines.items():
         if STAGES[name].page:
@@ -135,8 +139,14 @@ def check_all(lines: dict[str, list[str]], run_folder: Path) -> dict[str, object
         else:
             check_output_dir(run_folder / name, name.removeprefix("experience_"))
         # TRL's settings need torch to be checked: only where training is to come.
-        if name not in TRAINING or pushes(line) or not up_to_date(name, line, run_folder):
+        if name in TRAINING and not pushes(line) and up_to_date(name, line, run_folder):
+            continue
+        try:
             configs[name] = STAGES[name].validate(line)
+        except BadInputError as error:
+            if not dry_run or name not in TRAINING:
+                raise
+            print(f"[{name}] could not start here: {error}", flush=True)
     return configs
 
 

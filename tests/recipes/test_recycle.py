@@ -111,6 +111,19 @@ def test_a_mistake_in_the_last_yaml_is_reported_before_anything_runs(small_recip
         assert not (tmp_path / f"run-{name}").exists()
 
 
+def test_a_plan_is_shown_where_its_training_could_not_start(small_recipe, script, tmp_path):
+    recipe = tmp_path / "recipe"
+    shutil.copytree(small_recipe, recipe)
+    with (recipe / "sft.yaml").open("a") as file:
+        file.write("learning_rat: 0.1\n")
+    planned = script("recycle.py", recipe, "--output_dir", tmp_path / "run", "--dry_run")
+    assert planned.returncode == 0, planned.stderr
+    assert planned.stdout.startswith("[sft] could not start here: ")
+    assert planned.stdout.count("$ python recipes/") == 7
+    done = script("recycle.py", recipe, "--output_dir", tmp_path / "run")
+    assert done.returncode == 2 and not (tmp_path / "run").exists()
+
+
 def test_provenance_tells_every_step_with_its_inputs(small_run):
     *records, published, evaluated = read_records(small_run / "publish/model")
     assert [record.step for record in records] == ["reflect", "score", "select", "sft"]

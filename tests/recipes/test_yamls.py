@@ -6,6 +6,7 @@ import pytest
 
 from hub_cards.cli import parse_config
 from hub_cards.config import PublishConfig
+from hub_cards.report.config import ReportConfig
 from reflection.config import ReflectConfig
 from scoring.config import ScoreConfig, SelectConfig
 from training.config import parse_sft
@@ -22,6 +23,7 @@ PARSERS = {
     "sft": lambda argv: parse_sft([*argv, "--use_cpu", "true", "--bf16", "false"]),
     "evaluate": lambda argv: parse_config(EvaluateConfig, argv),
     "sweep": lambda argv: parse_config(SweepConfig, argv),
+    "report": lambda argv: parse_config(ReportConfig, argv),
     "publish": lambda argv: parse_config(PublishConfig, argv),
 }
 YAMLS = sorted(
