@@ -36,7 +36,7 @@ HUB_SOCKET = hub_fixture.reserve()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs whole recipes comes first, so that the processes that share the suite end together."""
-    items.sort(key=lambda item: not ("recipes" in item.path.parts[-2:] or item.path.name == "test_readme.py"))
+    items.sort(key=lambda item: "recipes" not in item.path.parts[-2:])
 
 
 @pytest.fixture(scope="session")
