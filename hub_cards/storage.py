@@ -137,22 +137,27 @@ def is_disk_full(error: OSError) -> bool:
 
 
 @contextmanager
-def new_file(path: Path, flag: str) -> Iterator[IO[str]]:
+def new_file(path: Path, flag: str, replace: bool = False) -> Iterator[IO[str]]:
     """A text file to write, beside `path`; on leaving without an exception it takes that place.
+
+    Halves of surrogate pairs, which no file can hold, become question marks.
+
+    Args:
+        replace: whether one that is there gives way.
 
     Raises:
         BadInputError: there is one already, or the folder cannot be written.
     """
-    if path.exists():
+    if path.exists() and not replace:
         raise BadInputError(f"{flag} {path}: exists; choose another name or remove it")
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
+        with partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.rename(path)
+        partial.replace(path)
     except OSError as error:
         if is_disk_full(error):
             raise

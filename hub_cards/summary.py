@@ -22,6 +22,7 @@ from hub_cards.tables import (
     usage_line,
 )
 
+
 def summarize(run_folder: Path, stages: list[str]) -> str:
     """The summary of the stages that are finished in `run_folder`."""
     records = {name: found[-1] for name in stages if (found := read_records(run_folder / name))}

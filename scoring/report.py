@@ -84,7 +84,7 @@ def describe_set(variants: Mapping[str, Dataset], ledger: Dataset | None = None)
     Raises:
         BadInputError: no variant has a score column, or the ledger is of other rows.
     """
-    if not _are_scored(variants):
+    if not are_scored(variants):
         raise BadInputError(f"--dataset has none of the columns {', '.join(TABLE_COLUMNS.values())}; run score first")
     outcome = locate(variants, ledger) if ledger is not None else None
     groups = {**variants, **(dict(outcome.groups(variants)) if outcome else {})}
@@ -92,7 +92,8 @@ def describe_set(variants: Mapping[str, Dataset], ledger: Dataset | None = None)
     return Description(variants, groups, described, outcome, ledger)
 
 
-def _are_scored(variants: Mapping[str, Dataset]) -> bool:
+def are_scored(variants: Mapping[str, Dataset]) -> bool:
+    """Whether there is anything to describe."""
     return any(column in rows.column_names for rows in variants.values() for column in TABLE_COLUMNS.values())
 
 
@@ -102,7 +103,7 @@ def draw_set(variants: Mapping[str, Dataset], ledger: Dataset, folder: Path) -> 
     Returns:
         False where nothing is drawn: matplotlib is not installed, or no variant has a score that there is a plot of.
     """
-    if not _are_scored(variants) or find_spec("matplotlib") is None:
+    if not are_scored(variants) or find_spec("matplotlib") is None:
         return False
     folder.mkdir()
     describe_set(variants, ledger).draw(folder)

@@ -19,14 +19,19 @@ from hub_cards.report.overview import Shown
 from hub_cards.report.run import Run
 from hub_cards.rows import first_rows, load_variants
 from scoring.prescored import add_statistics
-from scoring.report import describe_set, published_line, tables
+from scoring.report import are_scored, describe_set, published_line, tables
 from scoring.selection.compare import Correlation, as_lines, as_tables, compare, correlation_table, spearman
 from scoring.selection.load import settings_of
-from scoring.statistics import TABLE_COLUMNS, locate
+from scoring.statistics import locate
 from scoring.tokens import ALONE, GIVEN, load_tokenizer, response_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+# Why no tokens are shown.
+NOT_KEPT = "The losses of the tokens were not kept: score with --keep_token_losses true to see them here."
+UNKNOWN = "The losses of the tokens are there, but no record says which tokenizer they are of."
+GONE = "The losses of the tokens are there, but the tokenizer of the student cannot be loaded here."
 
 
 def selected_from(select: StepRecord) -> DatasetDict:
@@ -44,7 +49,7 @@ def selected_from(select: StepRecord) -> DatasetDict:
 
 def statistics_of(run: Run) -> list[Shown]:
     """The tables of means and of quartiles (arXiv 2310.11716, Table 3); none where nothing was scored."""
-    if not any(column in rows.column_names for rows in run.variants.values() for column in TABLE_COLUMNS.values()):
+    if not are_scored(run.variants):
         return []
     description = describe_set(run.variants, _located(run))
     means, quartiles = tables(description.statistics, description.counts["rows"])
@@ -100,14 +105,14 @@ def tokens_of(run: Run) -> tuple[Tokens, str]:
     """By variant the tokens of its responses in the order of the first variant's rows, or why there are none."""
     with_losses = {name: rows for name, rows in run.variants.items() if {ALONE, GIVEN} <= set(rows.column_names)}
     if not with_losses:
-        return {}, "The losses of the tokens were not kept: score with --keep_token_losses true to see them here."
+        return {}, NOT_KEPT
     score = score_of(run.records)
     if score is None:
-        return {}, "The losses of the tokens are there, but no record says which tokenizer they are of."
+        return {}, UNKNOWN
     try:
         tokenizer = load_tokenizer(score)
     except BadInputError:
-        return {}, "The losses of the tokens are there, but the tokenizer of the student cannot be loaded here."
+        return {}, GONE
     settings = (score.config["template"], score.config["max_length"], score.config["span"])
     return {name: _in_order(rows, run.row_ids, tokenizer, settings) for name, rows in with_losses.items()}, ""
 

@@ -94,9 +94,9 @@ def _decisions(rows: JoinedRows, selection: Selection) -> Iterator[list[str]]:
     """The decision of every row in words; none where nothing was decided of it."""
     has_all = np.full(len(rows), set(selection.variants) <= set(rows.variants))
     has_all &= np.all([rows.is_there(variant) for variant in rows.variants], axis=0)
-    columns = rows.score_columns()
+    columns = rows.decided_columns()
     scores = {
-        variant: {column: rows.numbers(variant, column) for column in columns if rows.has(variant, column)}
+        variant: {column: found for column in columns if (found := rows.decided_by(variant, column)) is not None}
         for variant in rows.variants
     }
     selected = rows.selected()

@@ -180,7 +180,8 @@ def changes(selected: np.ndarray, variants: Names, other_selected: np.ndarray, o
     """The rows that either of two selections kept: by both, by both in another variant, only here, only there.
 
     Args:
-        selected, other_selected: of N rows, as `selection_flow` takes them.
+        selected, other_selected: of N rows, as `selection_flow` takes them; a row that one has not decided is in
+            no group.
 
     Returns:
         One bar, of the shape that `extraction` gives.
@@ -191,11 +192,11 @@ def changes(selected: np.ndarray, variants: Names, other_selected: np.ndarray, o
     groups = [
         ("kept by both", both & same, {"change": CHANGES[ALIKE][0], "kept": "1"}),
         ("kept by both in different variants", both & ~same, {"change": CHANGES[OTHER_VARIANT][0]}),
-        ("kept only here", here & ~there, {"change": CHANGES[ONLY_HERE][0]}),
-        ("kept only by the other", there & ~here, {"change": CHANGES[ONLY_THERE][0]}),
+        ("kept only here", here & (other_selected == 0), {"change": CHANGES[ONLY_HERE][0]}),
+        ("kept only by the other", (selected == 0) & there, {"change": CHANGES[ONLY_THERE][0]}),
     ]
     counts = [int(rows_N.sum()) for _, rows_N, _ in groups]
-    total, neither = sum(counts), int((~here & ~there).sum())
+    total, neither = sum(counts), int(((selected == 0) & (other_selected == 0)).sum())
     segments = [{"name": name, "good": place == 0} for place, (name, *_) in enumerate(groups)]
     bars = [{"name": "", "rows": total, "counts": counts, "hrefs": [rows_link(**link) for *_, link in groups]}]
     words = ", ".join(f"{count:,} {name}" for count, (name, *_) in zip(counts, groups, strict=True))

@@ -82,6 +82,22 @@ class JoinedRows:
         """A number column of the decisions, as `numbers`."""
         return np.full(len(self), np.nan) if self._decided is None else self._decided.numbers(column)
 
+    def decided_columns(self) -> list[str]:
+        """The score columns of the variants, and those that the ledger of a selection kept of them."""
+        kept = set() if self.decisions is None else set(self.decisions.column_names)
+        of_ledger = (name for name in COLUMNS_BY_NAME if any(f"{name}_{variant}" in kept for variant in self.variants))
+        return list(dict.fromkeys([*self.score_columns(), *of_ledger]))
+
+    def decided_by(self, variant: str, column: str) -> np.ndarray | None:
+        """The numbers that a selection saw: those of its ledger, else the variant's own; None where there are none.
+
+        Rows may have been scored again since, by another student.
+        """
+        kept = f"{column}_{variant}"
+        if self.decisions is not None and kept in self.decisions.column_names:
+            return self.decision_numbers(kept)
+        return self.numbers(variant, column) if self.has(variant, column) else None
+
     def selected(self) -> np.ndarray:
         """Uint8 of shape (N,): 1 kept, 0 dropped, `NONE` where nothing was decided of a row."""
         if self._decided is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,7 +18,6 @@ from markupsafe import Markup
 
 from hub_cards.cards.lineage import selection_of
 from hub_cards.cards.outcomes import SCORE_STATUSES
-from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
 from hub_cards.report.blocks import element, write_blocks
 from hub_cards.report.charts import charts_of
@@ -31,6 +29,7 @@ from hub_cards.report.markup import inline
 from hub_cards.report.overview import Shown, facts_of, sections_of
 from hub_cards.report.series import chart_rows
 from hub_cards.stages import find_record
+from hub_cards.storage import new_file
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -123,7 +122,7 @@ def write_report(path: Path, record: StepRecord, report: Report) -> None:
     side, other = report.this, report.other
     columns = columns_of(side.rows, side.meanings(), other.rows if other else None)
     charts = charts_of(chart_rows(side.rows, other.rows if other else None, side.selection.steps))
-    with _replaced(path) as file, ExitStack() as stack:
+    with new_file(path, "--output", replace=True) as file, ExitStack() as stack:
         parts = {kind: stack.enter_context(_scratch(path.parent)) for kind in ("texts", "notes", "tokens")}
         entries = {
             "texts": text_entries(side.rows),
@@ -230,25 +229,6 @@ def _environment() -> Environment:
     )
     found.filters["inline"] = inline
     return found
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[IO[str]]:
-    """A file beside `path` that takes its place when it is whole; what is left of one that is not is removed."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = partial.open("w", encoding="utf-8", errors="replace", newline="\n")
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise BadInputError(f"--output {path}: cannot be written ({error.strerror})") from error
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -26,7 +26,8 @@ from hub_cards.stages import records_of
 from hub_cards.storage import load_folder
 
 # A run's stages in their order; what is shown of one is its record, and the rows of the ones that have any.
-STAGES = ("reflect", "score", "select", "sft", "evaluate")
+LEARNED = ("sft", "evaluate")
+STAGES = ("reflect", "score", "select", *LEARNED)
 WITH_VARIANTS = ("score", "reflect")
 SELECTED, DECISIONS = "selected", "decisions"
 DECIDED = ("selected", "selected_variant", "select_reason")
@@ -115,7 +116,9 @@ def find_places(dataset: str, selection: str | None) -> Places:
         raise BadInputError(f"--selection {selection}: holds no {DECISIONS}; give a folder that select_rows saved")
     if _record_of_selection(folder) is not None:
         if selection is not None:
-            raise BadInputError(f"--selection {selection}: goes with rows, and --dataset {dataset} is a selection itself")
+            raise BadInputError(
+                f"--selection {selection}: goes with rows, and --dataset {dataset} is a selection itself"
+            )
         return Places(None, dataset, {})
     records = read_records(folder)
     if records:
@@ -133,7 +136,7 @@ def find_places(dataset: str, selection: str | None) -> Places:
 
 
 def _check_holds_rows(dataset: str, step: str) -> None:
-    if step in ("sft", "evaluate"):
+    if step in LEARNED:
         raise BadInputError(f"--dataset {dataset}: is a result of {step} and holds no rows; give the folder of its run")
     if step == "publish" and (Path(dataset) / DATASET).is_dir():
         raise BadInputError(f"--dataset {dataset}: holds several repositories; give {Path(dataset) / DATASET}")
@@ -237,10 +240,9 @@ def decisions_of(variants: DatasetDict) -> Dataset | None:
 
 
 def _records(arguments: DataArguments, places: Places) -> list[StepRecord]:
-    """The records of the stages of a run; of all else those of the rows, then those of the selection."""
-    if places.stages:
-        lists = [read_records(folder) for folder in places.stages.values()]
-    else:
-        lists = [records_of(places.rows(arguments).source(), "dataset")] if places.variants else []
-    lists += [read_records(Path(places.selection))] if places.selection else []
-    return list({record.fingerprint: record for records in lists for record in records}.values())
+    """The records of the rows, then those of the selection, then of what a run made of them: each once."""
+    found = records_of(places.rows(arguments).source(), "dataset") if places.variants is not None else []
+    found += read_records(Path(places.selection)) if places.selection is not None else []
+    # Of what they learned from no more than that: it may have been selected again since.
+    found += [read_records(places.stages[name])[-1] for name in LEARNED if name in places.stages]
+    return list({record.fingerprint: record for record in found}.values())

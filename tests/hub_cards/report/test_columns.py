@@ -106,7 +106,9 @@ def test_every_value_arrives_at_its_row(seed):
 def test_the_order_that_things_are_stored_in_does_not_show():
     variants, decisions = made(5)
     orders = [None, np.random.default_rng(1)]
-    one, two = (columns_of(joined(variants, decisions, order), {}, joined(variants, decisions, order)) for order in orders)
+    one, two = (
+        columns_of(joined(variants, decisions, order), {}, joined(variants, decisions, order)) for order in orders
+    )
     assert one == two
 
 
@@ -192,37 +194,43 @@ class TestCompared:
 
     @pytest.fixture
     def page(self):
-        rows = {letter: {"ifd_ppl": 0.5} for letter in "abcdefgh"}
+        rows = {letter: {"ifd_ppl": 0.5} for letter in "abcdefghi"}
         keep, drop = (True, self.ONE), (False, self.ONE)
-        here = ledger(a=keep, b=keep, c=drop, d=keep, e=drop, f=keep, g=drop)
+        here = ledger(a=keep, b=keep, c=drop, d=keep, e=drop, f=keep, g=drop, i=drop)
         there = ledger(h=keep, a=keep, b=drop, c=keep, d=(True, self.TWO), e=(False, self.TWO), g=(False, None))
-        other = {"original": {"a": {"ifd_ppl": 0.75}}, "reflect_both": {"b": {"ifd_ppl": 1.5}}, "more": {"a": {"ifd_ppl": 9.0}}}
-        mine = joined({"original": rows, "reflect_both": rows}, here)
+        other = {
+            "original": {"a": {"ifd_ppl": 0.75}},
+            "reflect_both": {"b": {"ifd_ppl": 1.5}},
+            "more": {"a": {"ifd_ppl": 9.0}},
+        }
+        mine = joined({"original": rows, "reflect_both": rows, "reflect_response": rows}, here)
         tables = {name: dataset(found) for name, found in other.items()}
         return columns_of(mine, {}, JoinedRows(mine.row_ids, tables, dataset(there)))
 
     def test_what_changed_of_each_row(self, page):
-        expected = dict(
-            a="alike",
-            b="kept_only_here",
-            c="kept_only_there",
-            d="other_variant",
-            e="alike",
-            f="not_there",  # not decided there
-            g="alike",
-            h="not_there",  # not decided here
-        )
+        expected = {
+            "a": "alike",
+            "b": "kept_only_here",
+            "c": "kept_only_there",
+            "d": "other_variant",
+            "e": "alike",
+            "f": "not_there",  # not decided there
+            "g": "alike",
+            "h": "not_there",  # not decided here
+            "i": "not_there",
+        }
         assert decoded(page)["change", None] == list(expected.values())
         counts = {name: list(expected.values()).count(name) for name, _ in CHANGES}
         assert {name: count for name, _, count in page.changes} == counts
 
     def test_the_columns_of_the_other_side(self, page):
         found = decoded(page)
-        assert found["other_selected", None] == [1, 0, 1, 1, 0, None, 0, 1]
-        assert found["other_selected_variant", None] == [0, 0, 0, 1, 1, None, None, 0]
-        assert found["other_ifd_ppl", "original"] == [0.75, *[None] * 7]
-        assert found["other_ifd_ppl", "reflect_both"] == [None, 1.5, *[None] * 6]
-        assert ("other_ifd_ppl", "more") not in found  # a variant that the page does not have
+        assert found["other_selected", None] == [1, 0, 1, 1, 0, None, 0, 1, None]
+        assert found["other_selected_variant", None] == [0, 0, 0, 1, 1, None, None, 0, None]
+        assert found["other_ifd_ppl", "original"] == [0.75, *[None] * 8]
+        assert found["other_ifd_ppl", "reflect_both"] == [None, 1.5, *[None] * 7]
+        # Neither a variant that the page does not have, nor one that the other side does not have.
+        assert {variant for key, variant in found if key == "other_ifd_ppl"} == {"original", "reflect_both"}
         labels = {column.key: column.label for column in page.columns}
         assert labels["other_ifd_ppl"] == "IFD (other)"
 

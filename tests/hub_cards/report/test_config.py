@@ -7,7 +7,6 @@ import pytest
 
 from hub_cards.errors import BadInputError, StoppedError
 from hub_cards.provenance import read_records, write_records
-from hub_cards.report import config as module
 from hub_cards.report import page
 from hub_cards.report.config import ReportConfig, check_output, is_written, named
 from hub_cards.report.identity import Identity
@@ -37,7 +36,7 @@ def change(folder: Path) -> None:
 
 
 class TestInputs:
-    def test_by_role(self, plan, run_folder, lineage, sft_record):
+    def test_by_role(self, plan, lineage, sft_record):
         _, score, select = lineage
         inputs = {role: source.fingerprint for role, source in plan().inputs.items()}
         assert inputs == {
@@ -68,15 +67,14 @@ class TestInputs:
         assert plan().fingerprint != before
 
     def test_so_does_another_comparison_or_selection(self, plan, run_folder):
-        other = {
-            "alone": plan(),
-            "compared": plan(compare=str(run_folder / "select")),
-            "with the run": plan(compare=str(run_folder)),
-            "selected by itself": plan(selection=str(run_folder / "select"), dataset=str(run_folder / "score")),
-        }
+        score, select = str(run_folder / "score"), str(run_folder / "select")
+        settings = [{}, {"compare": score}, {"compare": select}, {"compare": str(run_folder)}]
+        settings += [{"dataset": score}, {"dataset": score, "selection": select}]
+        before = [plan(**one).fingerprint for one in settings]
+        assert len(set(before)) == len(before)
         change(run_folder / "select")
-        other |= {f"{name}, later": replace(record) for name, record in {"compared": plan(compare=str(run_folder))}.items()}
-        assert len({record.fingerprint for record in other.values()}) == len(other)
+        after = [plan(**one).fingerprint for one in settings]
+        assert [old == new for old, new in zip(before, after, strict=True)] == [False, False, False, False, True, False]
 
 
 class TestFingerprint:
@@ -94,6 +92,12 @@ class TestFingerprint:
     def test_with_the_name_that_is_its_heading(self, plan, run_folder):
         before = plan().fingerprint
         assert plan(dataset=str(run_folder.rename(run_folder.with_name("moved")))).fingerprint != before
+
+    def test_with_the_name_of_what_it_is_compared_with(self, plan, tmp_path):
+        places = [tmp_path / name for name in ("a.jsonl", "b.jsonl")]
+        for place in places:
+            place.write_text('{"instruction": "a", "output": "b"}\n')
+        assert len({plan(compare=str(place)).fingerprint for place in places}) == 2
 
     def test_with_the_sources_of_the_page(self, plan, tmp_path, monkeypatch):
         found = {}
@@ -129,7 +133,7 @@ class TestRefused:
         assert complaint(ReportConfig, dataset="x", output="report.htm") == "--output report.htm: must end in .html"
 
     @pytest.mark.parametrize("name", ["gone", "gone.jsonl", "run/sft"])
-    def test_what_is_compared_with_is_named_by_its_flag(self, plan, complaint, tmp_path, run_folder, name):
+    def test_what_is_compared_with_is_named_by_its_flag(self, plan, complaint, tmp_path, name):
         message = complaint(plan, compare=str(tmp_path / name))
         assert message.startswith(f"--compare {tmp_path / name}: ")
         assert "--dataset" not in message
@@ -196,4 +200,3 @@ def test_a_hub_id_is_asked_for_its_commit_once(monkeypatch):
     assert record.inputs["dataset"].revision == "a" * 40
     assert record.inputs["compared_dataset"].revision == "b" * 40
     assert (config.source().revision, config.other.source().revision) == ("a" * 40, "b" * 40)
-    assert module.STEP == record.step

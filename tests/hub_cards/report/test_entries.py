@@ -8,6 +8,7 @@ from hub_cards.report import entries
 from hub_cards.report.entries import Selection, note_entries, text_entries, token_entries
 from hub_cards.report.joined import JoinedRows
 
+SUPERFILTER = {"name": "superfilter", "fraction": 0.1, "count": None}
 STEPS = [{"name": "selective", "require_reflected_response": False}]
 
 
@@ -22,10 +23,34 @@ def rows_of(letters="abc", decisions=None, **variants) -> JoinedRows:
     return JoinedRows(ids, tables, None if decisions is None else Dataset(pa.table(decisions)))
 
 
+def test_words_are_of_the_numbers_that_the_ledger_kept():
+    """Rows may have been scored again since the selection, by another student."""
+    rows = rows_of(
+        "a",
+        {
+            "row_id": ["a"],
+            "selected": [True],
+            "selected_variant": ["original"],
+            "select_reason": ["kept"],
+            "select_step": ["cherry"],
+            "select_rank": [1],
+            "ifd_ppl_original": [0.75],
+        },
+        original={"row_id": ["a"], "ifd_ppl": [0.31], "output": ["A"]},
+    )
+    (entry,) = note_entries(rows, Selection([{"name": "cherry", "fraction": 0.5}], ["original"]), None, None)
+    assert "0.75" in " ".join(entry["decision"]) and "0.31" not in " ".join(entry["decision"])
+
+
 class TestTexts:
     def test_equal_ones_stand_once(self):
         rows = rows_of(
-            original={"row_id": ["a", "b"], "instruction": ["Q", "same"], "input": ["", "same"], "output": ["A", "same"]},
+            original={
+                "row_id": ["a", "b"],
+                "instruction": ["Q", "same"],
+                "input": ["", "same"],
+                "output": ["A", "same"],
+            },
             reflect_both={"row_id": ["b", "a"], "instruction": ["x", "Q"], "input": ["", ""], "output": ["y", "A+"]},
             letters="ab",
         )
@@ -37,7 +62,12 @@ class TestTexts:
     def test_what_is_missing(self):
         rows = rows_of(
             original={"row_id": ["a", "b"], "output": pa.array([None, "B"])},  # no column of instructions
-            reflect_both={"row_id": ["c"], "instruction": ["Q"], "input": pa.array([None], pa.string()), "output": ["A"]},
+            reflect_both={
+                "row_id": ["c"],
+                "instruction": ["Q"],
+                "input": pa.array([None], pa.string()),
+                "output": ["A"],
+            },
         )
         assert list(text_entries(rows)) == [
             {"texts": [], "variants": [None, None]},
@@ -102,20 +132,21 @@ class TestNotes:
         assert found[1] == []  # nothing was decided of it
         assert found[2][0].startswith("Dropped") or found[2][-1].startswith("Dropped")
 
-    @pytest.mark.parametrize("case", ["a variant that is not shown", "a row that a variant lacks"])
-    def test_no_scores_are_spoken_of_where_they_are_not_all_there(self, case):
-        """Else the words would say that there is no such variant."""
-        lacks = case == "a row that a variant lacks"
-        selection = Selection(STEPS, ["original", "reflect_instruction", *([] if lacks else ["reflect_both"])])
-        rows = self.decided(letters="bc" if lacks else "abc")
+    @pytest.mark.parametrize("case", ["all are there", "a variant that is not shown", "a row that a variant lacks"])
+    def test_scores_are_spoken_of_where_all_of_them_are_there(self, case):
+        """Else the words would say of a variant that it was never made."""
+        more = ["reflect_both"] if case == "a variant that is not shown" else []
+        selection = Selection([SUPERFILTER], ["original", "reflect_instruction", *more])
+        letters = "bc" if case == "a row that a variant lacks" else "abc"
+        rows = self.decided(letters, select_step=["superfilter"] * 2, selected_variant=["original"] * 2)
+        words = "ept, among the 10 % with the highest IFD."
         assert next(note_entries(rows, selection))["decision"] == [
-            "Instruction reflected, response kept.",
-            "Passes the gate.",
+            f"IFD 0.80: k{words}" if case == "all are there" else f"K{words}"
         ]
 
     def test_rank_and_score_of_the_ledger(self):
         rows = self.decided(select_step=["superfilter"] * 2, select_rank=[None, 12], select_score=[None, 0.25])
-        selection = Selection([{"name": "superfilter", "fraction": 0.1, "count": None}])
+        selection = Selection([SUPERFILTER])
         assert next(note_entries(rows, selection))["decision"] == [
             "IFD 0.25, place 12: kept, among the 10 % with the highest IFD."
         ]
@@ -130,7 +161,11 @@ class TestNotes:
     def test_the_decision_of_the_other_selection_beside_it(self):
         other = self.decided(selected=[True, False], select_reason=["kept", "gone"])
         found = list(note_entries(self.decided(), Selection(), other, Selection()))
-        assert [note["other_decision"] for note in found] == [["Dropped by selective: gone."], [], ["Kept by selective."]]
+        assert [note["other_decision"] for note in found] == [
+            ["Dropped by selective: gone."],
+            [],
+            ["Kept by selective."],
+        ]
         assert found[0]["decision"] == ["Kept by selective."]
 
     def test_another_student_without_a_selection_decided_nothing(self):

@@ -46,6 +46,10 @@ class TestJoin:
             assert [text for chunk in chunks for text in chunk["output"]] == expected
         assert [text for chunk in rows.texts("same", ["output"], size) for text in chunk["output"]] == shown
 
+    def test_texts_between_two_that_are_in_their_places(self):
+        rows = joined("abcd", "acbd", output=list("ACBD"))
+        assert list(rows.texts("original", ["output"], 9)) == [{"output": list("ABCD")}]
+
     def test_a_column_that_is_not_there(self):
         rows = joined("ab", "ab")
         assert rows.words("original", "critique") is None and not rows.has("original", "critique")
@@ -53,7 +57,9 @@ class TestJoin:
         assert list(rows.texts("original", ["output"], 9)) == [{"output": [None, None]}]
 
     def test_no_rows(self):
-        rows = joined("", "", decisions=dataset("", selected=pa.array([], pa.bool_())), output=pa.array([], pa.string()))
+        rows = joined(
+            "", "", decisions=dataset("", selected=pa.array([], pa.bool_())), output=pa.array([], pa.string())
+        )
         assert len(rows) == 0 and rows.ids == [] and rows.selected().tolist() == []
         assert list(rows.texts("original", ["output"], 9)) == []
 
@@ -106,7 +112,9 @@ class TestRefused:
 
     def test_decisions_that_repeat_a_row(self, complaint):
         decisions = dataset("aa", selected=[True, False])
-        assert complaint(joined, "a", "a", decisions) == "the decisions: a row_id is there twice (2 rows, 1 different ids)"
+        assert (
+            complaint(joined, "a", "a", decisions) == "the decisions: a row_id is there twice (2 rows, 1 different ids)"
+        )
 
     @pytest.mark.parametrize(
         ("column", "values", "read", "kind"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_cards.cards.text import code, origin
+from hub_cards.cards.text import code, one_line, origin
 from hub_cards.report.markup import inline
 from hub_cards.sources import Source
 
@@ -81,7 +81,7 @@ class Seen(HTMLParser):
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
-        self.feed(text)
+        self.feed(str(text))
         self.close()
 
     def handle_starttag(self, tag, attrs):
@@ -118,12 +118,21 @@ def test_nothing_but_code_strong_words_and_web_links_comes_out(text):
         assert tag in ("code", "strong", "a")
         assert set(attributes) == ({"href", "rel"} if tag == "a" else set())
         assert tag != "a" or re.fullmatch(r"https?://[^\s()]+", attributes["href"])
-    # What is left of the text without the signs that became tags: every other character, in order.
-    expected = iter(html.unescape(html.unescape(text)))
-    assert all(sign in expected for sign in html.unescape(seen.text))
 
 
-@given(st.text(alphabet=st.characters(exclude_characters="`*[&"), max_size=40))
-def test_text_without_signs_stays_as_it_is(text):
-    assert Seen(inline(text)).text == text
-    assert Seen(inline(text)).tags == []
+PLAIN = st.text(alphabet=st.characters(exclude_characters="`*[&"), max_size=9)
+WORDS = PLAIN.filter(str.strip)
+SPANS = {
+    "plain": (PLAIN, str, []),
+    "code": (st.text(max_size=9).map(one_line), code, ["code"]),
+    "strong": (WORDS, "**{}**".format, ["strong"]),
+    "link": (WORDS.filter(lambda text: "]" not in text), "[{}](https://x.org/?a=1&b=2)".format, ["a"]),
+}
+PARTS = st.sampled_from(list(SPANS)).flatmap(lambda kind: st.tuples(st.just(kind), SPANS[kind][0]))
+
+
+@given(st.lists(PARTS, max_size=9))
+def test_every_text_arrives_in_its_tag(parts):
+    seen = Seen(inline(" - ".join(SPANS[kind][1](text) for kind, text in parts)))
+    assert seen.text == " - ".join(text or {"code": "  "}.get(kind, "") for kind, text in parts)
+    assert [tag for tag, _ in seen.tags] == [tag for kind, _ in parts for tag in SPANS[kind][2]]

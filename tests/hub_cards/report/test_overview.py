@@ -119,7 +119,9 @@ class TestSections:
             counts={**lineage[2].counts, "joined": joined},
         )
         sections = sections_of([select])
-        assert by_title(sections["selection"])["The rule"].lines[1] == "`original`: 4 rows, joined by row_id; odd &lt;b>"
+        assert (
+            by_title(sections["selection"])["The rule"].lines[1] == "`original`: 4 rows, joined by row_id; odd &lt;b>"
+        )
         assert sections["oracle"] == sections["scores"] == sections["training"] == []
         assert any("`me/numbers`" in line for line in sections["limits"][0].lines)
 

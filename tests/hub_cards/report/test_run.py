@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
+from hub_cards.cards.lineage import selection_of
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import read_records, write_records
 from hub_cards.publishing.about_run import publish_record
@@ -121,10 +122,12 @@ class TestRunFolder:
         save_result(tmp_path / "other", DatasetDict(selected=selected["selected"], decisions=dropped), [select])
         run = load(run_folder, tmp_path / "other")
         assert not any(kept for kept, *_ in outcomes(run.decisions).values())
-        assert run.records[-1] == select  # so that its rule is told
+        assert selection_of(run.records) == select  # so that its rule is told
 
     @pytest.mark.parametrize("by_flag", [True, False])
-    def test_a_selection_of_other_rows_is_refused(self, load, complaint, run_folder, tmp_path, selected, lineage, by_flag):
+    def test_a_selection_of_other_rows_is_refused(
+        self, load, complaint, run_folder, tmp_path, selected, lineage, by_flag
+    ):
         others = selected["decisions"].map(lambda row: {**row, "row_id": f"other {row['row_id']}"})
         place = tmp_path / "other" if by_flag else run_folder / "select"
         save_result(place, DatasetDict(selected=selected["selected"], decisions=others), lineage)
@@ -137,6 +140,12 @@ class TestRunFolder:
             (run_folder / name).rename(run_folder / f"{name}-later")
         message = complaint(load, run_folder)
         assert message == f"--dataset {run_folder}: the run holds no finished score, reflect or select"
+
+    def test_a_training_on_an_earlier_selection_does_not_bring_that_back(self, load, run_folder, selected, lineage):
+        select = replace(lineage[2], config={"strategy": [{"name": "random"}]})
+        save_result(run_folder / "select", selected, [*lineage[:2], select])
+        assert steps(load(run_folder)) == ["reflect", "score", "select", "sft"]
+        assert load(run_folder).records[2] == select
 
 
 class TestStageFolder:
@@ -156,7 +165,7 @@ class TestStageFolder:
         assert load.asked is None and run.records == lineage and outcomes(run.decisions) == OUTCOMES
 
     def test_one_variant_or_the_first_rows_of_it(self, load, run_folder):
-        for place in (run_folder, run_folder / "score", run_folder / "select"):
+        for place in (run_folder, run_folder / "select"):
             run = load(place, dataset_config="reflect_response", limit=3)
             assert list(run.variants) == ["reflect_response"]
             assert run.row_ids.to_pylist() == ["d", "c", "b"]
@@ -201,7 +210,7 @@ class TestPublished:
         assert steps(run) == ["reflect", "score", "select", "publish"]
         assert run.variants["reflect_response"]["ifd_ppl"][:] == [0.75, None, 0.5, 0.25]
 
-    def test_the_folder_above_it(self, load, complaint, tmp_path, publish, configs):
+    def test_the_folder_above_it(self, load, complaint, publish, configs):
         folder = publish(configs, "dataset").parent
         write_records(folder, [publish_record({}, "mit", "t", {}, None)])
         message = complaint(load, folder)
@@ -243,7 +252,7 @@ class TestPublished:
         assert outcomes(run.decisions) == {name: OUTCOMES[name] for name in "acd"}
         assert "ifd_ppl" in run.variants["original"].column_names
 
-    def test_all_is_of_one_commit(self, load, publish, configs, hub, monkeypatch):
+    def test_all_is_of_one_commit(self, publish, configs, hub):
         folder = publish(configs)
         hub.put_folder("dataset", "me/recycled", folder)
         arguments = DataArguments("me/recycled")
@@ -267,7 +276,9 @@ def test_plain_data(load, tmp_path):
 class TestDecisionsOf:
     def test_a_null_is_not_kept_and_all_variants_must_say(self, scored):
         said = {"selected": [None, True, None, None], "selected_variant": list("wxyz"), "select_reason": ["r"] * 4}
-        original, reflected = (concatenate_datasets([rows, Dataset.from_dict(said)], axis=1) for rows in scored.values())
+        original, reflected = (
+            concatenate_datasets([rows, Dataset.from_dict(said)], axis=1) for rows in scored.values()
+        )
         found = decisions_of(DatasetDict(original=original, reflect_response=reflected))
         # The second row of each: b, and c.
         assert outcomes(found) == {
@@ -291,7 +302,9 @@ def test_records_name_no_place_of_this_machine(load, run_folder, lineage):
     reflect, score, select = lineage
     strategy = [{"name": "length_matched_random", "like": "/home/me/runs/other/select", "seed": 0}]
     select = replace(
-        select, config={**select.config, "strategy": strategy}, inputs={"dataset": Source("folder", "/home/me/run", "f")}
+        select,
+        config={**select.config, "strategy": strategy},
+        inputs={"dataset": Source("folder", "/home/me/run", "f")},
     )
     write_records(run_folder / "select", [reflect, score, select])
     run = load(run_folder)

@@ -23,7 +23,12 @@ TEXTS = {"row_id": ["c", "a"], "instruction": ["no", "yes"], "input": ["1234", N
 
 
 def test_scores_in_the_order_of_the_rows_and_characters_where_nothing_was_counted():
-    scored = {"row_id": ["b", "c", "a"], "ifd_ppl": [0.5, None, 0.25], "n_tokens_A": [7, 8, 9], "instruction": ["x"] * 3}
+    scored = {
+        "row_id": ["b", "c", "a"],
+        "ifd_ppl": [0.5, None, 0.25],
+        "n_tokens_A": [7, 8, 9],
+        "instruction": ["x"] * 3,
+    }
     found = chart_rows(rows_of(original=scored, reflect_both=TEXTS), None, ())
     assert found.row_ids == ["a", "b", "c"]
     numbers = columns(found.variants["original"])
@@ -52,7 +57,8 @@ def test_decisions_and_outcomes():
 
 
 @pytest.mark.parametrize(
-    ("steps", "gate"), [([], True), ([{"name": "random"}], False), ([{"name": "refusals"}, {"name": "selective"}], True)]
+    ("steps", "gate"),
+    [([], True), ([{"name": "random"}], False), ([{"name": "refusals"}, {"name": "selective"}], True)],
 )
 def test_the_gate_is_drawn_where_it_decided_or_could_have(steps, gate):
     assert chart_rows(rows_of(original=TEXTS), None, steps).gate is gate
