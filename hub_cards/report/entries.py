@@ -10,7 +10,7 @@ import numpy as np
 
 from hub_cards.cards.outcomes import ADOPTED
 from hub_cards.report.joined import NONE, JoinedRows
-from hub_cards.report.words import decision_words
+from hub_cards.report.words.decision import decision_words
 
 CHUNK_ROWS = 1_000
 TEXTS = ("instruction", "input", "output")

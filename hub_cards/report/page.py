@@ -20,14 +20,14 @@ from hub_cards.cards.lineage import selection_of
 from hub_cards.cards.outcomes import SCORE_STATUSES
 from hub_cards.provenance import StepRecord
 from hub_cards.report.blocks import element, write_blocks
-from hub_cards.report.charts import charts_of
+from hub_cards.report.charts.charts import charts_of
+from hub_cards.report.charts.series import chart_rows
 from hub_cards.report.columns import LABELS, PageColumns, columns_of
 from hub_cards.report.entries import Selection, Tokens, note_entries, text_entries, token_entries
 from hub_cards.report.identity import Identity
 from hub_cards.report.joined import JoinedRows
 from hub_cards.report.markup import inline
 from hub_cards.report.overview import Shown, facts_of, sections_of
-from hub_cards.report.series import chart_rows
 from hub_cards.stages import find_record
 from hub_cards.storage import new_file
 

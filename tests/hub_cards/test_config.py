@@ -114,11 +114,12 @@ class TestReport:
         page.write_text(f"<!doctype html>\n<!-- {Identity.of(record).as_line()} -->\n")
         return page
 
-    def test_is_one_of_the_inputs(self, reported, run_folder):
+    @pytest.mark.usefixtures("reported")
+    def test_is_one_of_the_inputs(self, run_folder):
         record = PublishConfig(folder=str(run_folder), license="mit").planned_record()
         assert record.inputs["report"].fingerprint == ReportConfig(dataset=str(run_folder)).planned_record().fingerprint
 
-    def test_of_an_earlier_state_of_the_run_is_refused(self, reported, run_folder, lineage, complaint):
+    def test_of_an_earlier_state_of_the_run_is_refused(self, reported, run_folder, complaint):
         (*earlier, last) = read_records(run_folder / "select")
         write_records(run_folder / "select", [*earlier, replace(last, config={**last.config, "other": 1})])
         assert complaint(PublishConfig(folder=str(run_folder), license="mit").planned_record) == (

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-from report_browser import browser, eventually, nothing_went_wrong, open_page  # noqa: E402, F401
-from report_material import Material, material  # noqa: E402
+import report_browser
+from report_material import Material, material
 
-from hub_cards.schema import VARIANTS  # noqa: E402
+from hub_cards.schema import VARIANTS
+
+browser, open_page = report_browser.browser, report_browser.open_page
+nothing_went_wrong = report_browser.nothing_went_wrong
 
 ROWS = 130  # three pages of the table
 MARKED = 19  # a row whose responses differ in words that can be told
@@ -89,7 +92,7 @@ def compared_report(made: Material, other: Material, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture(scope="module")
-def page(browser, small_report: Path) -> Iterator:  # noqa: F811
+def page(browser: report_browser.Chromium, small_report: Path) -> Iterator:
     """The small report, opened once for a module of tests, which go from place to place in it."""
     opened = browser.open(small_report, "#/rows")
     yield opened
@@ -98,7 +101,8 @@ def page(browser, small_report: Path) -> Iterator:  # noqa: F811
 
 # What is behind a text: the backgrounds of all elements around it, the transparent ones laid over those below.
 CONTRASTS = """elements => elements.filter(one => one.checkVisibility()).map(one => {
-  const parts = colour => { const [r, g, b, a = 1] = colour.match(/[\\d.]+/g).map(Number); return { rgb: [r, g, b], a } }
+  const numbers = colour => colour.match(/[\\d.]+/g).map(Number)
+  const parts = colour => ({ rgb: numbers(colour).slice(0, 3), a: numbers(colour)[3] ?? 1 })
   const over = (top, below) => below.map((part, i) => top.a * top.rgb[i] + (1 - top.a) * part)
   const light = rgb => rgb.map(part => part / 255)
     .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
@@ -145,6 +149,6 @@ def drawn():
 
     def wait(page, selector: str, count: int) -> None:
         charts = page.locator(f"{selector} [data-chart]")
-        eventually(page, lambda: charts.evaluate_all(DRAWN), [True] * count)
+        report_browser.eventually(page, lambda: charts.evaluate_all(DRAWN), [True] * count)
 
     return wait

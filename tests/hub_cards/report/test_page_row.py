@@ -1,22 +1,31 @@
-"""The view of one row in a real browser: its texts, numbers, words and marks against the rows it was made from."""
+"""One row in a real browser, its texts, numbers, words and tokens, and what another selection says of it."""
 
 import math
+from collections import Counter
 from urllib.parse import quote
 
 import pytest
-from report_browser import counted, eventually, go, shown_ids
+from report_browser import counted, eventually, go, matched, says, shown_ids
 
-from hub_cards.report.words import decision_words
+from hub_cards.report.words.decision import decision_words
 from hub_cards.schema import VARIANTS
 
 FIELDS = {"instruction": "Instruction", "input": "Input", "output": "Response"}
 MARKED = 19  # one two three four -> one 2 three four five
+# The texts without what is marked in them.
+UNMARKED = """cells => cells.map(cell => {
+  const copy = cell.cloneNode(true)
+  for (const mark of copy.querySelectorAll("ins, del")) mark.replaceWith(" ")
+  return copy.textContent
+})"""
+LINKS = "links => links.map(link => [link.textContent, link.getAttribute('href')])"
+CHANGES = ("alike", "kept_only_here", "kept_only_there", "other_variant", "not_there")
 SCORES = ("loss_Q_direct", "loss_A_direct", "loss_Q_condition", "loss_A_condition", "ifd_ppl", "rifd_ppl", "n_tokens_A")
 
 
 def open_row(page, row_id):
     go(page, f"#/row/{quote(row_id, safe='')}")
-    eventually(page, lambda: page.locator("#row-title").text_content(), f"Row {row_id}")
+    says(page, "#row-title", f"Row {row_id}")
 
 
 def texts(page, side):
@@ -32,12 +41,19 @@ def texts(page, side):
 
 def expected_texts(made, row, variants):
     pairs = [{field: made.variants[name][field][row] for field in FIELDS} for name in variants]
-    return [{field: pair[field] for field in FIELDS if field != "input" or any(p["input"] for p in pairs)} for pair in pairs]
+    fields = [field for field in FIELDS if field != "input" or any(pair["input"] for pair in pairs)]
+    return [{field: pair[field] for field in fields} for pair in pairs]
 
 
 def choose(page, left, right):
     page.select_option("#texts-left", left)
     page.select_option("#texts-right", right)
+
+
+def marked(page, field):
+    """The words that are marked as removed, and as added."""
+    cells = page.locator(f'#texts [aria-label^="{field}, "] .text')
+    return tuple([text.strip() for text in cells.locator(mark).all_text_contents()] for mark in ("del", "ins"))
 
 
 class TestTexts:
@@ -57,39 +73,36 @@ class TestTexts:
     def test_words_that_differ_are_marked(self, page, made):
         assert made.variants["reflect_both"]["output"][MARKED] == "one 2 three four five"
         open_row(page, made.ids[MARKED])
-        choose(page, "original", "reflect_both")
-        response = page.locator('#texts [aria-label^="Response, "] .text')
-        assert [text.strip() for text in response.nth(0).locator("del").all_inner_texts()] == ["two"]
-        assert [text.strip() for text in response.nth(1).locator("ins").all_inner_texts()] == ["2", "five"]
-        assert response.locator("ins, del").count() == 3
-        choose(page, "reflect_both", "original")
-        assert [text.strip() for text in response.nth(0).locator("del").all_inner_texts()] == ["2", "five"]
-        choose(page, "original", "original")
-        assert response.locator("ins, del").count() == 0
+        old, new = ["two"], ["2", "five"]
+        for variants, removed, added in (
+            (("original", "reflect_both"), old, new),
+            (("reflect_both", "original"), new, old),
+            (("original", "original"), [], []),
+        ):
+            choose(page, *variants)
+            eventually(page, lambda: marked(page, "Response"), (removed, added))
 
     def test_what_is_not_marked_is_the_same_on_both_sides(self, page, made):
         for row in range(20, 26):
             open_row(page, made.ids[row])
             choose(page, "original", "reflect_both")
             for name in ("Instruction", "Response"):
-                cells = page.locator(f'#texts [aria-label^="{name}, "] .text')
-                plain = [
-                    cell.evaluate("cell => { const c = cell.cloneNode(true); "
-                                  "for (const m of c.querySelectorAll('ins, del')) m.remove(); return c.textContent }")
-                    for cell in cells.all()
-                ]
-                assert "".join(plain[0].split()) == "".join(plain[1].split()) != ""
+                sides = page.locator(f'#texts [aria-label^="{name}, "] .text')
+                sides.locator("ins, del").first.wait_for()
+                left, right = ("".join(text.split()) for text in sides.evaluate_all(UNMARKED))
+                assert left == right != ""
 
     def test_marks_can_be_taken_away_and_stay_away(self, page, made):
         open_row(page, made.ids[MARKED])
         choose(page, "original", "reflect_both")
         page.uncheck("#texts-marks")
-        assert page.locator("#texts ins, #texts del").count() == 0
+        eventually(page, lambda: marked(page, "Response"), ([], []))
         assert texts(page, 1)["output"] == "one 2 three four five"
         open_row(page, made.ids[20])
+        choose(page, "original", "reflect_both")
         assert page.locator("#texts ins, #texts del").count() == 0
         page.check("#texts-marks")
-        assert page.locator("#texts ins, #texts del").count() > 0
+        page.locator("#texts ins").first.wait_for()
 
 
 class TestNumbersAndWords:
@@ -146,8 +159,8 @@ class TestWays:
         links = page.evaluate("[...document.querySelectorAll('#rows-table [data-row]')].map(a => a.href)")[:8]
         for row, link in enumerate(links):
             page.goto(link)
-            eventually(page, lambda row=row: page.locator("#row-title").text_content(), f"Row {made.ids[row]}")
-            eventually(page, lambda row=row: page.locator("#row-place").text_content(), f"{row + 1} of {len(made)}")
+            says(page, "#row-title", f"Row {made.ids[row]}")
+            says(page, "#row-place", f"{row + 1} of {len(made)}")
             assert texts(page, 0)["instruction"] == made.variants["original"]["instruction"][row]
 
     def test_a_link_to_the_last_row_in_a_new_window(self, open_page, small_report, made):
@@ -157,7 +170,7 @@ class TestWays:
         assert page.title() == f"Row {made.ids[-1]} · Made up, & <small>"
         assert page.locator("#row-next").get_attribute("aria-disabled") == "true"
         page.click("#row-previous")
-        eventually(page, lambda: page.locator("#row-title").text_content(), f"Row {made.ids[-2]}")
+        says(page, "#row-title", f"Row {made.ids[-2]}")
 
     @pytest.mark.parametrize("row_id", ["nobody", "", "<img src=x onerror=alert(1)>", "%E0%A4%A"])
     def test_an_unknown_id_is_said_so(self, page, row_id):
@@ -174,12 +187,12 @@ class TestWays:
         ids = [made.ids[row] for row in sorted(rows, key=lambda row: (-scores[row], row))]
         eventually(page, lambda: shown_ids(page), ids[:50])
         page.click(f'#rows-table [data-row="{ids[1]}"]')
-        eventually(page, lambda: page.locator("#row-place").text_content(), f"2 of {len(ids)}")
+        says(page, "#row-place", f"2 of {len(ids)}")
         page.click("#row-next")
-        eventually(page, lambda: page.locator("#row-title").text_content(), f"Row {ids[2]}")
+        says(page, "#row-title", f"Row {ids[2]}")
         for number in (1, 0):
             page.click("#row-previous")
-            eventually(page, lambda number=number: page.locator("#row-title").text_content(), f"Row {ids[number]}")
+            says(page, "#row-title", f"Row {ids[number]}")
         eventually(page, lambda: page.locator("#row-previous").get_attribute("aria-disabled"), "true")
         page.click("#row-back")
         eventually(page, lambda: counted(page), f"{len(ids)} of {len(made)} rows")
@@ -191,13 +204,13 @@ class TestWays:
         eventually(page, lambda: counted(page).endswith(f"of {len(made)} rows"), True)
         first = shown_ids(page)
         page.click(f'#rows-table [data-row="{first[0]}"]')
-        eventually(page, lambda: page.locator("#row-title").text_content(), f"Row {first[0]}")
+        says(page, "#row-title", f"Row {first[0]}")
         page.go_back()
         eventually(page, lambda: shown_ids(page), first)
         eventually(page, lambda: page.evaluate("document.activeElement.dataset.row"), first[0])
         page.go_forward()
         page.locator("#row").wait_for()
-        eventually(page, lambda: page.locator("#row-title").text_content(), f"Row {first[0]}")
+        says(page, "#row-title", f"Row {first[0]}")
 
 
 def shade(help):
@@ -205,10 +218,18 @@ def shade(help):
     return f"{'helped' if help > 0 else 'hurt'}-{step}" if step else ""
 
 
+@pytest.fixture(scope="module")
+def compared_page(browser, compared_report):
+    """The report that compares two selections, and has tokens, opened once."""
+    opened = browser.open(compared_report, "#/rows")
+    yield opened
+    opened.context.close()
+
+
 class TestTokens:
-    def test_each_token_is_shaded_by_what_the_instruction_did(self, open_page, compared_report, made, tokens_of):
-        page = open_page(compared_report, f"#/row/{quote(made.ids[1], safe='')}")
-        page.locator("#tokens").wait_for()
+    def test_each_token_is_shaded_by_what_the_instruction_did(self, compared_page, made, tokens_of):
+        page = compared_page
+        open_row(page, made.ids[1])
         for variant in VARIANTS[:2]:
             page.select_option("#token-variant", variant)
             tokens = tokens_of(made, variant)[1]
@@ -216,7 +237,7 @@ class TestTokens:
             assert spans.all_text_contents() == [text for text, _, _ in tokens]
             response = made.variants[variant]["output"][1]
             assert response.startswith(page.locator("#token-list").text_content())
-            classes = page.evaluate("[...document.querySelectorAll('#token-list .token')].map(token => token.className)")
+            classes = spans.evaluate_all("tokens => tokens.map(token => token.className)")
             helps = [math.nan if a is None else a - b for _, a, b in tokens]
             assert classes == [f"token {shade(help)}".strip() for help in helps]
             known = [(a, b) for _, a, b in tokens if a is not None]
@@ -229,22 +250,24 @@ class TestTokens:
             *("helped-1", "helped-2", "helped-3", "helped-4", "hurt-2", "hurt-3"),
         }
 
-    def test_colours_differ_and_keep_their_contrast(self, open_page, compared_report, made, contrasts):
-        for scheme in ("light", "dark"):
-            page = open_page(compared_report, f"#/row/{made.ids[16]}", color_scheme=scheme)
-            page.locator("#tokens").wait_for()
+    def test_colours_differ_and_keep_their_contrast(self, compared_page, made, contrasts):
+        page = compared_page
+        open_row(page, made.ids[16])
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)
             legend = page.locator("#tokens .legend .token")
             colours = legend.evaluate_all("tokens => tokens.map(token => getComputedStyle(token).backgroundColor)")
             assert len(set(colours)) == len(colours) == 9
             assert min(contrasts(page, "#tokens .legend .token, #token-list .token")) >= 4.5
 
-    def test_arrows_go_from_token_to_token(self, open_page, compared_report, made, tokens_of):
-        page = open_page(compared_report, f"#/row/{made.ids[16]}")
-        page.locator("#token-list").wait_for()
+    def test_arrows_go_from_token_to_token(self, compared_page, made, tokens_of):
+        page = compared_page
+        open_row(page, made.ids[16])
         tokens = tokens_of(made, page.locator("#token-variant").input_value())[16]
         page.locator("#token-variant").focus()
         page.keyboard.press("Tab")
-        for key, place in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", len(tokens) - 1), ("Home", 0)):
+        last = len(tokens) - 1
+        for key, place in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", last), ("Home", 0)):
             page.keyboard.press(key)
             text, without, given = tokens[place]
             name = page.evaluate("document.activeElement.getAttribute('aria-label')")
@@ -252,8 +275,86 @@ class TestTokens:
             assert page.locator("#token-readout").inner_text() == name
         assert page.locator("#token-list [tabindex='0']").count() == 1
 
-    def test_a_row_without_any_says_so(self, open_page, compared_report, made):
-        page = open_page(compared_report, f"#/row/{made.ids[17]}")
-        page.locator("#tokens").wait_for()
+    def test_a_row_without_any_says_so(self, compared_page, made):
+        page = compared_page
+        open_row(page, made.ids[17])
         assert "No token losses" in page.locator("#tokens").inner_text()
         assert page.locator("#token-list").count() == 0
+
+
+def change_of(made, other, row_id):
+    """What changed for a row, from both ledgers."""
+    if row_id not in other.ids:
+        return "not_there"
+    places = made.ids.index(row_id), other.decisions["row_id"].index(row_id)
+    kept, variants = (
+        [one.decisions[name][place] for one, place in zip((made, other), places, strict=True)]
+        for name in ("selected", "selected_variant")
+    )
+    if all(kept):
+        return "alike" if variants[0] == variants[1] else "other_variant"
+    return "kept_only_here" if kept[0] else "kept_only_there" if kept[1] else "alike"
+
+
+@pytest.fixture(scope="module")
+def changes(made, other):
+    """By row id."""
+    return {row_id: change_of(made, other, row_id) for row_id in made.ids}
+
+
+class TestComparison:
+    def test_says_how_many_rows_changed_in_which_way(self, compared_page, changes):
+        go(compared_page, "#/compare")
+        links = compared_page.locator('#compare p a[href^="#/rows?change="]')
+        found = {link.get_attribute("href").partition("=")[2]: link.inner_text() for link in links.all()}
+        numbers = {name: int(text.rpartition("(")[2].rstrip(")")) for name, text in found.items()}
+        assert numbers == {name: count for name, count in Counter(changes.values()).items() if name != "alike"}
+        assert set(Counter(changes.values())) == set(CHANGES)
+        names = compared_page.locator("#compare .facts dd").all_inner_texts()
+        assert names == ["this one", "the other one"]
+
+    def test_charts_are_drawn(self, compared_page, drawn):
+        go(compared_page, "#/compare")
+        drawn(compared_page, "#compare", 5)
+
+    def test_every_number_that_is_a_link_opens_as_many_rows(self, compared_page):
+        go(compared_page, "#/compare")
+        links = compared_page.locator("#compare .chart-numbers a").evaluate_all(LINKS)
+        assert len(links) >= 4
+        for text, link in links:
+            go(compared_page, link)
+            eventually(compared_page, lambda: matched(compared_page), int(text))
+
+
+class TestChangedRows:
+    @pytest.mark.parametrize("change", CHANGES)
+    def test_that_changed_in_one_way(self, compared_page, made, changes, change):
+        ids = [row_id for row_id in made.ids if changes[row_id] == change]
+        go(compared_page, f"#/rows?change={change}")
+        eventually(compared_page, lambda: counted(compared_page), f"{len(ids)} of {len(made)} rows")
+        assert shown_ids(compared_page) == ids[:50]
+
+    def test_sort_by_a_score_of_the_other(self, compared_page, made, other):
+        scores = dict(zip(other.ids, other.variants["original"]["ifd_ppl"], strict=True))
+        go(compared_page, "#/rows?sort=-other_ifd_ppl&variant=original")
+        numbers = {row_id: scores.get(row_id) for row_id in made.ids}
+        places = {row_id: place for place, row_id in enumerate(made.ids)}
+        ids = sorted(made.ids, key=lambda one: (numbers[one] is None, -(numbers[one] or 0), places[one]))
+        eventually(compared_page, lambda: shown_ids(compared_page), ids[:50])
+
+    def test_one_row_shows_both_decisions_and_both_scores(self, compared_page, made, other, changes):
+        for change in ("kept_only_here", "not_there"):
+            row_id = next(one for one in made.ids[8:] if changes[one] == change)
+            go(compared_page, f"#/row/{row_id}")
+            says(compared_page, "#row-title", f"Row {row_id}")
+            compared_page.locator("#row-change").wait_for()
+            tables = compared_page.locator(".row-scores")
+            eventually(compared_page, tables.count, 1 if change == "not_there" else 2)
+            cells = tables.last.locator('tr[data-score="other_ifd_ppl"] td').all_inner_texts()
+            if change == "not_there":
+                assert "does not have the row" in compared_page.locator("#row-change").inner_text()
+                continue
+            place = other.ids.index(row_id)
+            assert compared_page.locator("#row-other-decision .badge").inner_text() == "dropped"
+            assert cells == [f"{other.variants[name]['ifd_ppl'][place]:.3f}" for name in VARIANTS]
+            assert compared_page.locator("#row-other-decision li").count() >= 1

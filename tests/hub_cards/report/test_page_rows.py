@@ -132,7 +132,7 @@ class TestFilters:
             {"score": "n_tokens_A", "min": "20", "variant": "reflect_instruction"},
             {"score": "loss_A_direct", "min": "-1e9", "variant": "original"},  # all that have the number
             {"score": "ifd_ppl", "min": "2", "max": "1"},
-            {"q": "lamp", "kept": "1", "branch": "reflect_both", "score": "ifd_ppl", "max": "0.95", "sort": "-rifd_ppl"},
+            {"q": "lamp", "kept": "1", "branch": "reflect_both", "max": "0.95", "sort": "-rifd_ppl"},
         ],
         ids=str,
     )
@@ -140,7 +140,7 @@ class TestFilters:
         check(page, made, state)
 
     def test_cases_are_neither_empty_nor_everything(self, made):
-        counts = [len(expected(made, **{"status": status})) for status in ("refusal", "ok", "no_marker")]
+        counts = [len(expected(made, status=status)) for status in ("refusal", "ok", "no_marker")]
         counts += [len(expected(made, reason=reason)) for reason in set(made.decisions["select_reason"])]
         counts += [len(expected(made, score="loss_A_direct", min="-1e9", variant="original"))]
         assert all(0 < count < len(made) for count in counts)
@@ -182,7 +182,7 @@ class TestOrder:
         head = page.locator("#rows-table th", has=page.locator("[data-sort=ifd_ppl]"))
         for sort, order in (("ifd_ppl", "ascending"), ("-ifd_ppl", "descending"), ("ifd_ppl", "ascending")):
             page.click("#rows-table [data-sort=ifd_ppl]")
-            eventually(page, lambda sort=sort: shown_ids(page), expected(made, sort=sort)[:PAGE_ROWS])
+            eventually(page, lambda: shown_ids(page), expected(made, sort=sort)[:PAGE_ROWS])
             assert head.get_attribute("aria-sort") == order
         assert page.locator("#rows-table [aria-sort=none]").count() == 3
 

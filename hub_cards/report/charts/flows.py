@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hub_cards.report.chart_words import counted, of, percent, rows, rows_link, table
+from hub_cards.report.charts.words import counted, of, percent, rows, rows_link, table
 from hub_cards.report.columns import ALIKE, CHANGES, ONLY_HERE, ONLY_THERE, OTHER_VARIANT
 
 NOBODY = "none"

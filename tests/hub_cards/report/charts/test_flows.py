@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from hub_cards.report.flows import changes, extraction, selection_flow
+from hub_cards.report.charts.flows import changes, extraction, selection_flow
 
 ORDER = ["original", "reflect_response", "reflect_both"]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hub_cards.report import scatters
-from hub_cards.report.scatters import Cloud, panels
+from hub_cards.report.charts import scatters
+from hub_cards.report.charts.scatters import Cloud, panels
 
 NAN, INF = float("nan"), float("inf")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hub_cards.report.axes import as_json, axis_for, rounded
+from hub_cards.report.charts.axes import as_json, axis_for, rounded
 
 MANY_ROWS = 2_000  # from where points hide each other
 BINS = (16, 60)  # along either side

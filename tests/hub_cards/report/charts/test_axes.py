@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hub_cards.report.axes import Axis, as_json, axis_for, round_step, ticks
+from hub_cards.report.charts.axes import Axis, as_json, axis_for, round_step, ticks
 
 AXES = [
     (Axis(0.88, 1.03, "linear"), False),

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from hub_cards.report.chart_words import counted, of, percent, rows_link, short, table
-from hub_cards.report.chart_words import rows as rows_text
-from hub_cards.report.flows import changes, extraction, selection_flow
-from hub_cards.report.histograms import Quantity, distribution
-from hub_cards.report.scatters import Cloud, panels
+from hub_cards.report.charts.flows import changes, extraction, selection_flow
+from hub_cards.report.charts.histograms import Quantity, distribution
+from hub_cards.report.charts.scatters import Cloud, panels
+from hub_cards.report.charts.words import counted, of, percent, rows_link, short, table
+from hub_cards.report.charts.words import rows as rows_text
 
 IFD, RIFD = "ifd_ppl", "rifd_ppl"
 RATIOS = (

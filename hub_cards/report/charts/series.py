@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from hub_cards.report.charts import ChartRows, OtherRows
+from hub_cards.report.charts.charts import ChartRows, OtherRows
 from hub_cards.report.joined import JoinedRows
 
 CHARTED = ("ifd_ppl", "rifd_ppl", "n_tokens_Q", "n_tokens_A")

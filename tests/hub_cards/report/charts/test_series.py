@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 from datasets import Dataset
 
+from hub_cards.report.charts.series import chart_rows
 from hub_cards.report.joined import NONE, JoinedRows
-from hub_cards.report.series import chart_rows
 
 
 def rows_of(decisions=None, **variants) -> JoinedRows:

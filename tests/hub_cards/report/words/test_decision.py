@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub_cards.report.words import decision_words
+from hub_cards.report.words.decision import decision_words
 from hub_cards.schema import VARIANTS
 
 REFUSALS = {"name": "refusals"}

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from datasets import Dataset, DatasetDict
 
-from hub_cards.report.words import decision_words
-from hub_cards.report.words_steps import KNOWN, UNRANKED, WORDS
+from hub_cards.report.words.decision import decision_words
+from hub_cards.report.words.steps import KNOWN, UNRANKED, WORDS
 from hub_cards.schema import VARIANTS
 from scoring.selection import STRATEGIES
 from scoring.selection.apply import select_rows

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hub_cards.report.words_numbers import number
-from hub_cards.report.words_selective import selective_words
-from hub_cards.report.words_steps import (
+from hub_cards.report.words.numbers import number
+from hub_cards.report.words.selective import selective_words
+from hub_cards.report.words.steps import (
     CHOOSES,
     KEPT,
     KNOWN,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hub_cards.report.words_numbers import apart, beside_one, number, shown
-from hub_cards.report.words_steps import KEPT, UNSCORED, Scores, Verdict, plain_words
+from hub_cards.report.words.numbers import apart, beside_one, number, shown
+from hub_cards.report.words.steps import KEPT, UNSCORED, Scores, Verdict, plain_words
 from hub_cards.schema import VARIANTS
 
 ORIGINAL, INSTRUCTION, RESPONSE, BOTH = VARIANTS

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hub_cards.report.words_numbers import apart, beside_one, counted, number, share, shown
+from hub_cards.report.words.numbers import apart, beside_one, counted, number, share, shown
 from hub_cards.schema import VARIANTS
 
 KEPT, UNSCORED = "kept", "unscored"

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from hub_cards.report.axes import Axis, as_json, axis_for
-from hub_cards.report.chart_words import rows as rows_text
-from hub_cards.report.chart_words import short, table
+from hub_cards.report.charts.axes import Axis, as_json, axis_for
+from hub_cards.report.charts.words import rows as rows_text
+from hub_cards.report.charts.words import short, table
 
 BINS = (16, 60)  # few rows, many rows
 Groups = Mapping[str, np.ndarray]

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from hub_cards.report.words_numbers import apart, beside_one, counted, number, share, shown
+from hub_cards.report.words.numbers import apart, beside_one, counted, number, share, shown
 
 
 @pytest.mark.parametrize(

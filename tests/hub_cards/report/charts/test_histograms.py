@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hub_cards.report.histograms import Quantity, distribution
+from hub_cards.report.charts.histograms import Quantity, distribution
 
 RATIO = Quantity("ifd_ppl", "IFD", "ratio")
 LENGTH = Quantity("n_tokens_A", "Response length", "tokens", whole=True)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-import hub_cards.report.charts
-from hub_cards.report.charts import ChartRows, OtherRows, charts_of
+import hub_cards.report
+from hub_cards.report.charts.charts import ChartRows, OtherRows, charts_of
 
 NAN = float("nan")
-PAGE = Path(hub_cards.report.charts.__file__).parent / "page"
+PAGE = Path(hub_cards.report.__file__).parent / "page"
 NAMES = ("original", "reflect_response", "reflect_both")
 EVIL = "<script>alert(1)</script> & \"quoted\" 'too'"
 

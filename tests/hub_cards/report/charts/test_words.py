@@ -4,7 +4,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from hub_cards.report.chart_words import counted, of, percent, rows, rows_link, short, table
+from hub_cards.report.charts.words import counted, of, percent, rows, rows_link, short, table
 
 
 @pytest.mark.parametrize(

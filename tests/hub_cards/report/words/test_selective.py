@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from datasets import Dataset, DatasetDict
 
-from hub_cards.report.words import decision_words
+from hub_cards.report.words.decision import decision_words
 from hub_cards.schema import VARIANTS
 from scoring.selection.apply import select_rows
 from scoring.selection.selective import Selective

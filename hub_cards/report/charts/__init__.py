@@ -1,0 +1,1 @@
+"""The charts of a report: small data and words, from the numbers of all rows."""

@@ -1,0 +1,1 @@
+"""Why a row was kept or dropped, in words."""
