@@ -9,7 +9,7 @@ from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord, read_records
 from hub_cards.publishing.about_run import licence_to_publish, publish_record
 from hub_cards.publishing.target import DATASET, MODEL, STATISTICS, DatasetPushArguments, Target
-from hub_cards.report.identity import REPORT_PAGE, identity_of
+from hub_cards.report.identity import REPORT_PAGE, identity_of, seal_of
 from hub_cards.sources import Source
 from hub_cards.stages import find_record
 
@@ -133,12 +133,17 @@ class PublishConfig(DatasetPushArguments):
         shown = identity_of(page)
         if shown is None:
             raise BadInputError(f"{page}: is no report of ours; remove it, or give it another name")
+        digest = seal_of(page)
+        if digest is None:
+            raise BadInputError(f"{page}: is cut short, or was changed by hand; run report again, or remove the page")
+        if not shown.whole:
+            raise BadInputError(f"{page}: shows a part of the run only; make it without --limit, or remove the page")
         for stage in ("score", "select"):
             if shown.inputs.get(stage) != read_records(self.stage_folder(stage))[-1].result_fingerprint:
                 raise BadInputError(
                     f"{page}: shows another {stage} than the one beside it; run report again, or remove the page"
                 )
-        return {"report": Source("file", str(page), shown.fingerprint)}
+        return {"report": Source("file", str(page), digest)}
 
     def _check_evaluation(self, inputs: dict[str, Source]) -> None:
         """An evaluation without its model is not published, and one of an earlier model is refused."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import pyarrow as pa
 from datasets import DatasetDict, load_from_disk
 from filelock import FileLock, Timeout
 
@@ -129,6 +130,8 @@ def load_folder(folder: Path) -> DatasetDict:
     except FileNotFoundError as error:
         missing = error.filename or str(error).splitlines()[0]
         raise BadInputError(f"{folder}: is damaged: {missing} is missing; run its stage again") from error
+    except pa.ArrowInvalid as error:  # a file that is cut off
+        raise BadInputError(f"{folder}: is damaged ({' '.join(str(error).split())}); run its stage again") from error
 
 
 def is_disk_full(error: OSError) -> bool:

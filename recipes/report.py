@@ -37,7 +37,7 @@ def make_report(config: ReportConfig) -> Report:
             found = load_run(config.other, None, selected_from)
         other, tables = side_of(found, shown), compared(shown, found)
     tokens, why = tokens_of(shown)
-    return Report(config.heading(), this, statistics_of(shown), other, tables, tokens, why)
+    return Report(config.heading(), this, config.part(), statistics_of(shown), other, tables, tokens, why)
 
 
 def side_of(found: Run, shown: Run) -> Side:

@@ -161,16 +161,11 @@ def check_model(folder: Path) -> None:
 
 
 def copy_model(source: Path, target: Path) -> None:
-    """Put a model's files into `target`."""
+    """Put a model's files into `target`: as hard links where the file system can, for weights are large."""
     target.mkdir(parents=True)
     for path in source.iterdir():
         if path.is_file() and path.name != "training_args.bin":
-            link_or_copy(path, target / path.name)
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """The same file at a second place: as a hard link where the file system can, for it may be large."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+            try:
+                os.link(path, target / path.name)
+            except OSError:
+                shutil.copy2(path, target / path.name)

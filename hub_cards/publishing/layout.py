@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from hub_cards.publishing.contents import (
     Batch,
     check_model,
     copy_model,
-    link_or_copy,
     published_configs,
     statistics_configs,
     write_configs,
@@ -65,7 +65,7 @@ def lay_out_dataset(
     folder.mkdir()
     draw(scored, selection["decisions"], folder / PLOTS)
     if report is not None:
-        link_or_copy(report, folder / REPORT_PAGE)
+        shutil.copyfile(report, folder / REPORT_PAGE)
     _finish_dataset(folder, configs, [*records, record], DATASET, local)
     return {name: len(rows) for name, rows in configs.items()}
 

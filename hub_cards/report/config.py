@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hub_cards.errors import BadInputError, StoppedError
 from hub_cards.provenance import StepRecord, read_records
-from hub_cards.report.identity import identity_of
+from hub_cards.report.identity import identity_of, seal_of
 from hub_cards.report.page import page_digest
 from hub_cards.report.run import find_places, name_of
 from hub_cards.rows import DataArguments
@@ -54,6 +54,12 @@ class ReportConfig(DataArguments):
     def heading(self) -> str:
         """The title, or else the name of what is shown."""
         return self.title or name_of(self.dataset)
+
+    def part(self) -> str:
+        """What these settings show of the rows, in words; empty where that is all of them."""
+        shown = [] if self.dataset_config is None else [f"of the variants only {self.dataset_config}"]
+        shown += [] if self.limit is None else [f"the first {self.limit:,} rows"]
+        return ", ".join(shown)
 
     def planned_record(self) -> StepRecord:
         """What a run with these settings would do; raises `BadInputError` where an input is missing."""
@@ -105,6 +111,6 @@ def check_output(path: Path) -> None:
 
 
 def is_written(path: Path, record: StepRecord) -> bool:
-    """Whether the report at `path` shows exactly this."""
+    """Whether the report at `path` shows exactly this, and is as it was written."""
     written = identity_of(path)
-    return written is not None and written.fingerprint == record.fingerprint
+    return written is not None and written.fingerprint == record.fingerprint and seal_of(path) is not None

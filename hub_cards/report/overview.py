@@ -45,13 +45,22 @@ class Shown:
     folded: bool = False
 
 
-def facts_of(records: list[StepRecord], rows: int) -> list[tuple[str, str]]:
-    """What ran, as pairs of a name and a line of Markdown: source, oracle, student, selection, cost, time."""
+def facts_of(records: list[StepRecord], rows: int, part: str = "") -> list[tuple[str, str]]:
+    """What ran, as pairs of a name and a line of Markdown: source, oracle, student, selection, cost, time.
+
+    Args:
+        part: why these are not all rows, in words; the records count all of them.
+    """
     made = steps_that_made(records)
     reflect, score, select = find_record(made, "reflect"), score_of(made), selection_of(made)
     sft, evaluate, publish = (find_record(records, name) for name in ("sft", "evaluate", "publish"))
     source = source_of(made)
     facts = [("Rows", f"{rows:,}")]
+    facts += (
+        [("Not all of it", f"{part}: what the records count, here and in the tables below, is of all rows")]
+        if part
+        else []
+    )
     facts += [("Source", origin(source))] if source else []
     facts += [("Oracle", _oracle(reflect))] if reflect else []
     facts += [("Student", _student(score))] if score else []

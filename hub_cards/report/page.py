@@ -24,7 +24,7 @@ from hub_cards.report.charts.charts import charts_of
 from hub_cards.report.charts.series import chart_rows
 from hub_cards.report.columns import LABELS, PageColumns, columns_of
 from hub_cards.report.entries import Selection, Tokens, note_entries, text_entries, token_entries
-from hub_cards.report.identity import Identity
+from hub_cards.report.identity import Identity, seal
 from hub_cards.report.joined import JoinedRows
 from hub_cards.report.markup import inline
 from hub_cards.report.overview import Shown, facts_of, sections_of
@@ -95,6 +95,7 @@ class Report:
     """All that a report shows.
 
     Attributes:
+        part: in words why these are not all rows and variants; empty where they are.
         statistics, compared: tables made beforehand, of the rows and of the comparison.
         other: what it is compared with, None for nothing.
         tokens: by variant the tokens of its responses with what the student found of them.
@@ -103,6 +104,7 @@ class Report:
 
     title: str
     this: Side
+    part: str = ""
     statistics: Sequence[Shown] = ()
     other: Side | None = None
     compared: Sequence[Shown] = ()
@@ -139,6 +141,8 @@ def write_report(path: Path, record: StepRecord, report: Report) -> None:
             part.seek(0)
             copyfileobj(part, file)
         file.write(tail)
+        file.flush()
+        file.write(seal(Path(file.name)))
 
 
 @cache
@@ -188,7 +192,7 @@ def _page(report: Report, identity: Identity, meta: Mapping[str, Any], columns: 
         "meta": Markup(_script_json(meta)),
         "charts": meta["charts"],
         "variants": meta["variants"],
-        "facts": facts_of(records, len(report.this.rows)),
+        "facts": facts_of(records, len(report.this.rows), report.part),
         "statistics": report.statistics,
         "sections": sections_of(records),
         "headings": HEADINGS,

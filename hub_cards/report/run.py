@@ -126,6 +126,12 @@ def find_places(dataset: str, selection: str | None) -> Places:
     stages = {name: folder / name for name in STAGES if not records and read_records(folder / name)}
     if not stages:
         return Places(dataset, selection, {})
+    damaged = next((name for name in STAGES if name not in stages and (folder / name).is_dir()), None)
+    if damaged is not None:
+        raise BadInputError(
+            f"--dataset {dataset}: {folder / damaged} has no readable provenance.json, so it is damaged; run "
+            f"{damaged} again, or remove it"
+        )
     decided = str(stages["select"]) if "select" in stages else None
     variants = next((str(stages[name]) for name in WITH_VARIANTS if name in stages), None)
     if variants is None and decided is None:

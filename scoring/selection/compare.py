@@ -186,6 +186,7 @@ def _changed(left: Dataset, right: Dataset, kept_a: np.ndarray, kept_b: np.ndarr
 def as_report(comparison: Comparison) -> str:
     """The comparison as text for a terminal."""
     counts, *others = map(as_text, as_tables(comparison))
+    others += [as_text(correlation_table(comparison.correlations))] if comparison.correlations else []
     return "\n\n".join([counts, "\n".join(as_lines(comparison)), *others])
 
 
@@ -199,7 +200,7 @@ def as_lines(comparison: Comparison) -> list[str]:
 
 
 def as_tables(comparison: Comparison, sides: Sequence[str] = ("A", "B")) -> list[Table]:
-    """The counts; where there are ranks, how many of the best both share; where there are scores, their correlations.
+    """The counts and, where there are ranks, how many of the best both share.
 
     Args:
         sides: what the two selections are called.
@@ -218,7 +219,7 @@ def as_tables(comparison: Comparison, sides: Sequence[str] = ("A", "B")) -> list
             for o in comparison.overlaps
         ]
         tables.append([["best-ranked rows", "k", "in common"], *lines])
-    return [*tables, *([correlation_table(comparison.correlations)] if comparison.correlations else [])]
+    return tables
 
 
 def correlation_table(correlations: Mapping[str, Correlation]) -> Table:

@@ -1,5 +1,6 @@
 """The settings of publish."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hub_cards.config import PublishConfig
 from hub_cards.provenance import read_records, write_records
 from hub_cards.publishing.about_run import tag_of
 from hub_cards.report.config import ReportConfig
-from hub_cards.report.identity import Identity
+from hub_cards.report.identity import Identity, seal
 from hub_cards.sources import Source
 
 
@@ -109,15 +110,34 @@ class TestReport:
     @pytest.fixture
     def reported(self, run_folder) -> Path:
         """A page on the run, as its first line says."""
-        record = ReportConfig(dataset=str(run_folder)).planned_record()
+        return self.write(run_folder)
+
+    def write(self, run_folder, **settings) -> Path:
+        record = ReportConfig(dataset=str(run_folder), **settings).planned_record()
         page = run_folder / "report.html"
         page.write_text(f"<!doctype html>\n<!-- {Identity.of(record).as_line()} -->\n")
+        with page.open("a") as file:
+            file.write(seal(page))
         return page
 
-    @pytest.mark.usefixtures("reported")
-    def test_is_one_of_the_inputs(self, run_folder):
+    def test_is_one_of_the_inputs_by_its_content(self, reported, run_folder):
         record = PublishConfig(folder=str(run_folder), license="mit").planned_record()
-        assert record.inputs["report"].fingerprint == ReportConfig(dataset=str(run_folder)).planned_record().fingerprint
+        written = reported.read_bytes()
+        digest = hashlib.sha256(written[: written.index(b"<!-- reflection-tuning report ends")]).hexdigest()
+        assert record.inputs["report"].fingerprint == digest
+
+    def test_that_was_changed_or_cut_short_is_refused(self, reported, run_folder, complaint):
+        for content in (reported.read_bytes() + b" ", reported.read_bytes()[:-20]):
+            reported.write_bytes(content)
+            assert complaint(PublishConfig(folder=str(run_folder), license="mit").planned_record) == (
+                f"{reported}: is cut short, or was changed by hand; run report again, or remove the page"
+            )
+
+    def test_of_some_rows_is_refused(self, run_folder, complaint):
+        page = self.write(run_folder, limit=2)
+        assert complaint(PublishConfig(folder=str(run_folder), license="mit").planned_record) == (
+            f"{page}: shows a part of the run only; make it without --limit, or remove the page"
+        )
 
     def test_of_an_earlier_state_of_the_run_is_refused(self, reported, run_folder, complaint):
         (*earlier, last) = read_records(run_folder / "select")

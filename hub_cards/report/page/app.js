@@ -24,6 +24,7 @@ async function route() {
   const left = here.view === "row" && place.view === "rows" ? here.id : null;
   Object.assign(here, { view: place.view, id: place.id });
   hideProblem();
+  if (document.readyState !== "loading") checkEnd();
   for (const view of VIEWS) if (byId(view)) byId(view).hidden = view !== place.view;
   markTab(place.view);
   if (isMoved && !isFirst) scrollTo(0, 0);
@@ -78,7 +79,8 @@ function actionOf(event) {
   const step = { j: 1, k: -1, ArrowDown: 1, ArrowUp: -1 }[event.key];
   const isArrow = event.key.startsWith("Arrow");
   if (!isArrow && !byId("help-keys").checked) return undefined;
-  if (step && here.view === "rows" && byId("rows-table").contains(event.target)) return () => stepInTable(step);
+  const inTable = byId("rows-table").contains(event.target);
+  if (step && here.view === "rows" && (inTable || !isArrow)) return () => stepInTable(step);
   if (step && here.view === "row" && !isArrow) return () => followed(step > 0 ? "row-next" : "row-previous");
   return { "/": focusSearch, "?": () => byId("help").showModal() }[event.key];
 }
@@ -130,6 +132,17 @@ function start() {
   });
   addEventListener("hashchange", route);
   route();
+  whenRead(checkEnd);
+}
+
+function whenRead(action) {
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", action);
+  else action();
+}
+
+// The last element of the file: what is missing of one that was cut off is said at once, not where it is missed.
+function checkEnd() {
+  if (!byId("end")) showProblem(new Error("This file is cut short: some rows are missing. Copy or download it again."));
 }
 
 start();

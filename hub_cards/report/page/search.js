@@ -29,7 +29,9 @@ function searchIsDone() {
 // Starts the workers and lets them read: called when somebody is about to search.
 function prepareSearch() {
   if (search.engines.length || !meta.blocks.texts.length || !canUnpack) return;
-  const count = Math.max(1, Math.min(4, (navigator.hardwareConcurrency || 2) - 1, meta.blocks.texts.length));
+  // Two even on two cores: the page has little to do while they read.
+  const wanted = Math.max(2, Math.min(4, (navigator.hardwareConcurrency || 2) - 1));
+  const count = Math.min(wanted, meta.blocks.texts.length);
   try {
     const address = URL.createObjectURL(new Blob([workerSource()], { type: "text/javascript" }));
     for (let i = 0; i < count; i++) search.engines.push(workerEngine(address));

@@ -32,7 +32,7 @@ function stateOf(parameters) {
   const named = (kind) => (meta.categories[kind] ?? []).map((entry) => entry.name);
   return {
     q: said.q,
-    in: one(said.in, ["any"]),
+    in: one(said.in, ["looked"]),
     variant: one(said.variant, lookedAt) || lookedAt[0],
     branch: one(said.branch, meta.variants),
     kept: one(said.kept, ["1", "0"]),
@@ -148,7 +148,8 @@ async function testsOf(state) {
   if (searchIsOn()) {
     const looked = await lookedVariants(state.variant);
     const masks = search.masks;
-    tests.push(state.in === "any" ? (row) => masks[row] !== 0 : (row) => (masks[row] & (1 << looked[row])) !== 0);
+    const inLooked = state.in === "looked";
+    tests.push((row) => (inLooked ? masks[row] & (1 << looked[row]) : masks[row]) !== 0);
   }
   return tests;
 }

@@ -94,10 +94,8 @@ function headCell(one, sort) {
 // j and k, or the arrows, go from row to row where the focus is in the table; true where they did.
 function stepInTable(step) {
   const table = byId("rows-table");
-  if (!table.contains(document.activeElement)) return false;
   const links = [...table.querySelectorAll("[data-row]")];
-  const now = links.indexOf(document.activeElement.closest("tr")?.querySelector("[data-row]"));
+  const now = links.indexOf(document.activeElement?.closest("#rows-table tr")?.querySelector("[data-row]"));
   const next = links[Math.min(links.length - 1, Math.max(0, now + step))];
   next?.focus();
-  return true;
 }

@@ -33,15 +33,17 @@ function tokenSpan(token, place) {
 function tokenSummary(tokens, response) {
   const known = tokens.filter((token) => !Number.isNaN(tokenHelp(token)));
   if (!known.length) return "No token of this response has both numbers.";
-  const mean = (values) => (values.reduce((sum, value) => sum + value, 0) / values.length).toFixed(3);
-  const without = mean(known.map((token) => token[1]));
-  const given = mean(known.map((token) => token[2]));
+  // Sums, for a piece may be several tokens (those of one character): they are the losses times the tokens.
+  const total = (values) => values.reduce((sum, value) => sum + value, 0).toFixed(1);
+  const without = total(known.map((token) => token[1]));
+  const given = total(known.map((token) => token[2]));
   const helped = known.filter((token) => tokenHelp(token) > 0).length;
   const hurt = known.filter((token) => tokenHelp(token) < 0).length;
   const isCut = tokens.reduce((sum, token) => sum + token[0].length, 0) < response.length;
   const parts = [
-    `Mean of ${formatCount(known.length)} tokens: ${without} nats without, ${given} with the instruction;`,
-    `${formatCount(helped)} helped, ${formatCount(hurt)} hurt.`,
+    `${formatCount(known.length)} pieces, each a token or the tokens of one character:`,
+    `${without} nats in all without the instruction, ${given} with it; it helped with ${formatCount(helped)} of them,`,
+    `and hurt with ${formatCount(hurt)}.`,
     isCut ? "The end of the response was cut off before it was scored." : "",
   ];
   return parts.join(" ").trim();

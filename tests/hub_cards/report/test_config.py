@@ -9,7 +9,7 @@ from hub_cards.errors import BadInputError, StoppedError
 from hub_cards.provenance import read_records, write_records
 from hub_cards.report import page
 from hub_cards.report.config import ReportConfig, check_output, is_written, named
-from hub_cards.report.identity import Identity
+from hub_cards.report.identity import Identity, seal
 from hub_cards.storage import save_result
 
 
@@ -161,6 +161,8 @@ class TestOutput:
 
     def write(self, path: Path, record) -> Path:
         path.write_text(f"<!doctype html>\n<!-- {Identity.of(record).as_line()} -->\n")
+        with path.open("a") as file:
+            file.write(seal(path))
         return path
 
     def test_a_page_of_exactly_this_is_there(self, tmp_path, record, plan):
@@ -169,6 +171,16 @@ class TestOutput:
         assert is_written(path, record)
         assert not is_written(path, plan(title="other"))
         assert not is_written(tmp_path / "none.html", record)
+
+    def test_a_page_that_was_cut_short_or_changed_is_made_again(self, tmp_path, record):
+        path = self.write(tmp_path / "report.html", record)
+        whole = path.read_bytes()
+        for content in (whole[:-1], whole[:-90], whole + b"x", whole.replace(b"doctype", b"DOCTYPE")):
+            path.write_bytes(content)
+            check_output(path)
+            assert not is_written(path, record)
+        path.write_bytes(whole)
+        assert is_written(path, record)
 
     def test_another_report_may_be_replaced(self, tmp_path, record):
         check_output(self.write(tmp_path / "report.html", replace(record, version=99)))

@@ -166,14 +166,20 @@ class TestOverview:
         assert text.count(BREAKS_OUT) > 10
         assert page.locator("#overview h3", has_text=BREAKS_OUT).count() >= 1
 
-    def test_tooltips_of_charts_are_text(self, page):
-        for key in ("flow", "outcomes", "distributions:0", "ratios:0"):
-            place = page.locator(f'#overview [data-chart="{key}"]')
-            place.scroll_into_view_if_needed()
-            box = place.bounding_box()
-            for part in (0.1, 0.3, 0.5, 0.7, 0.9):
-                page.mouse.move(box["x"] + part * box["width"], box["y"] + box["height"] * 0.4)
-                page.mouse.move(box["x"] + part * box["width"], box["y"] + box["height"] * 0.6)
+    @pytest.mark.parametrize("key", ["flow", "outcomes"])
+    def test_tooltips_of_charts_are_text(self, page, key):
+        go(page, "#/overview")
+        place = page.locator(f'#overview [data-chart="{key}"]')
+        place.scroll_into_view_if_needed()
+        box = place.bounding_box()
+        seen = set()
+        for number in range(120):
+            across, down = (number % 12 + 0.5) / 12, (number // 12 + 0.5) / 10
+            page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+            seen |= set(place.locator("> div:last-child b").all_text_contents())
+            if any("<script>" in title for title in seen):
+                return
+        raise AssertionError(f"no tooltip with a hostile name among {seen}")
 
     def test_comparison(self, page):
         go(page, "#/compare")

@@ -241,10 +241,12 @@ class TestTokens:
             helps = [math.nan if a is None else a - b for _, a, b in tokens]
             assert classes == [f"token {shade(help)}".strip() for help in helps]
             known = [(a, b) for _, a, b in tokens if a is not None]
-            means = [sum(values) / len(known) for values in zip(*known, strict=True)]
+            without, given = (sum(values) for values in zip(*known, strict=True))
             told = page.locator("#token-summary").inner_text()
-            assert told.startswith(f"Mean of {len(known)} tokens: {means[0]:.3f} nats without, {means[1]:.3f} with")
-            assert f"{sum(help > 0 for help in helps)} helped, {sum(help < 0 for help in helps)} hurt." in told
+            assert told.startswith(f"{len(known)} pieces, each a token")
+            assert f" {without:.1f} nats in all without the instruction, {given:.1f} with it" in told
+            helped, hurt = sum(help > 0 for help in helps), sum(help < 0 for help in helps)
+            assert f"it helped with {helped} of them, and hurt with {hurt}." in told
             assert "cut off" in told
         assert {shade(a - b) for rows in tokens_of(made, VARIANTS[0]) if rows for _, a, b in rows if a} > {
             *("helped-1", "helped-2", "helped-3", "helped-4", "hurt-2", "hurt-3"),
