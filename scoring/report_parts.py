@@ -13,6 +13,7 @@ from hub_cards.arrow import arrow_column, positions_in
 from hub_cards.cards.limits import score_of
 from hub_cards.errors import BadInputError
 from hub_cards.provenance import StepRecord
+from hub_cards.report.columns import LABELS
 from hub_cards.report.entries import Token, Tokens
 from hub_cards.report.joined import JoinedRows
 from hub_cards.report.overview import Shown
@@ -28,6 +29,7 @@ from scoring.tokens import ALONE, GIVEN, load_tokenizer, response_tokens
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+ALIKE = 1 - 1e-9  # a rank correlation above this is one of 1
 # Why no tokens are shown.
 NOT_KEPT = "The losses of the tokens were not kept: score with --keep_token_losses true to see them here."
 UNKNOWN = "The losses of the tokens are there, but no record says which tokenizer they are of."
@@ -84,7 +86,9 @@ def compared(this: Run, other: Run) -> list[Shown]:
         counts, *others = as_tables(comparison, ("the first", "the other"))
         found += [Shown("What both kept", as_lines(comparison), counts), *(Shown("", table=table) for table in others)]
     correlations = _correlations(this, other)
-    if correlations:
+    if correlations and all(one.rho is not None and one.rho > ALIKE for one in correlations.values()):
+        found.append(Shown("The scores", ["Both sides order the rows alike by every score: they have the same ones."]))
+    elif correlations:
         said = "Spearman's rank correlation: 1 where both order the rows alike."
         found.append(Shown("Do both students order the rows alike?", [said], correlation_table(correlations)))
     return found
@@ -93,7 +97,7 @@ def compared(this: Run, other: Run) -> list[Shown]:
 def _correlations(this: Run, other: Run) -> dict[str, Correlation]:
     here, there = (JoinedRows(this.row_ids, run.variants, None) for run in (this, other))
     found = {
-        f"{column} of {variant}": spearman(here.numbers(variant, column), there.numbers(variant, column))
+        f"{LABELS.get(column, column)}, {variant}": spearman(*(side.numbers(variant, column) for side in (here, there)))
         for column in here.score_columns()
         for variant in this.variants
         if variant in other.variants and here.has(variant, column) and there.has(variant, column)

@@ -175,8 +175,8 @@ class TestCompared:
         one, other = load(runs / "one"), load(runs / "two")
         found = compared(one, other)[-1]
         assert found.title == "Do both students order the rows alike?"
-        by_name = {line[0].strip("`"): line[1:] for line in found.table[1:]}
-        assert set(by_name) >= {f"{column} of {name}" for column in SCORES for name in VARIANTS}
+        by_name = {line[0]: line[1:] for line in found.table[1:]}
+        assert set(by_name) >= {f"{label}, {name}" for label in ("IFD", "r-IFD") for name in VARIANTS}
         ids = one.row_ids.to_pylist()
         for name in VARIANTS:
             sides = [
@@ -184,9 +184,13 @@ class TestCompared:
                 for run in (one, other)
             ]
             pairs = [(sides[0][i], sides[1][i]) for i in ids if None not in (sides[0][i], sides[1][i])]
-            assert str(len(pairs)) in by_name[f"ifd_ppl of {name}"]
+            assert str(len(pairs)) in by_name[f"IFD, {name}"]
             rho = spearmanr(*zip(*pairs, strict=True)).statistic
-            assert any(cell == f"{rho:.3f}" for cell in by_name[f"ifd_ppl of {name}"]), as_text(found.table)
+            assert any(cell == f"{rho:.3f}" for cell in by_name[f"IFD, {name}"]), as_text(found.table)
+
+    def test_of_the_same_scores_it_says_so_in_a_line(self, runs):
+        found = compared(load(runs / "one"), load(runs / "one"))[-1]
+        assert (found.title, found.table) == ("The scores", None)
 
     def test_a_student_without_a_selection(self, runs):
         assert [shown.title for shown in compared(load(runs / "one"), load(runs / "two/score"))] == [
