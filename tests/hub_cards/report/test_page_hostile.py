@@ -57,6 +57,12 @@ TEXTS = (
     ),
     *("", " ", "null", "w" * HUGE + "needle", "many words " * (LONG // 11) + "the end"),
 )
+OF_FIELD = {
+    "instruction": TEXTS,
+    "input": [*TEXTS[1:], *TEXTS[:1]],
+    "output": [*TEXTS[2:], *TEXTS[:2]],
+    "critique": [text[:LONG] for text in TEXTS],
+}
 # What the page itself never makes, in parts that show data.
 FOREIGN = (
     "img, iframe, base, object, embed, textarea, body style, main script, main h4, main svg:not([data-chart] svg), "
@@ -66,10 +72,9 @@ FOREIGN = (
 
 @pytest.fixture(scope="module")
 def hostile():
-    """A row a text: in all its fields, and in the critique; the last rows lack texts and whole variants."""
-    columns = {name: [*map(short, TEXTS), "a", "b"] for name in ("instruction", "input", "critique")}
-    columns["output"] = [*TEXTS, "a", "b"]
-    ids = [f"{number}-{text[:60]}" for number, text in enumerate(columns["output"])]
+    """Each text as instruction of one row, input and response of others, and critique; the last row lacks texts."""
+    columns = {name: [*OF_FIELD[name], "a", "b"] for name in OF_FIELD}
+    ids = [f"{number}-{text[:60]}" for number, text in enumerate(columns["instruction"])]
     made = material({name: dict(columns) for name in VARIANTS}, seed=3, ids=ids)
     for name, variant in made.variants.items():
         for field in ("input", "output", *(("instruction",) if name == "reflect_both" else ())):
@@ -81,11 +86,6 @@ def hostile():
         columns["oracle_model"] = [BREAKS_OUT] * len(made)
         columns["score_status"] = [BREAKS_OUT if one != "ok" else one for one in columns["score_status"]]
     return replace(made, records=evil_records(made))
-
-
-def short(text):
-    """A megabyte once a row is enough."""
-    return text if len(text) < HUGE else "w"
 
 
 def rename(made, column, old, new):
@@ -127,7 +127,7 @@ def evil_records(made):
 def report(hostile, tmp_path_factory):
     """The report of it, compared with itself, every name in it hostile; its title holds half a surrogate pair too."""
     tokens = {
-        name: iter([[(text[:5_000], 1.0, 0.5), ("\ud800", 1.0, None)] for text in [*TEXTS, "", ""]])
+        name: iter([[(text[:5_000], 1.0, 0.5), ("\ud800", 1.0, None)] for text in [*OF_FIELD["output"], "", ""]])
         for name in VARIANTS
     }
     statistics = [Shown(BREAKS_OUT, [BREAKS_OUT], [[BREAKS_OUT, "x"], [TEXTS[0], "1"]])]
@@ -192,7 +192,7 @@ class TestRows:
         eventually(page, lambda: shown_ids(page), hostile.ids[:50])
         titles = page.locator("#rows-table [data-row]").all_text_contents()
         for title, text in zip(titles, TEXTS, strict=False):
-            line = " ".join(short(text).split())[:160]
+            line = " ".join(text.split())[:160]
             assert " ".join(title.split()) == (line or "(empty instruction)")
         assert max(map(len, titles)) <= 160
         assert page.evaluate("document.documentElement.scrollWidth") == 1280
@@ -202,12 +202,13 @@ class TestRows:
     )
     def test_search(self, page, hostile, query):
         terms = query.split()
-        rows = [all(term.lower() in text.lower() for term in terms) for text in TEXTS]
+        pairs = zip(*(OF_FIELD[name] for name in ("instruction", "input", "output")), strict=True)
+        rows = [all(any(term.lower() in text.lower() for text in pair) for term in terms) for pair in pairs]
         go(page, "#/rows")
         page.fill("#filter-q", query)
         eventually(page, lambda: matched(page), sum(rows))
         assert shown_ids(page) == [hostile.ids[row] for row, found in enumerate(rows) if found]
-        assert 0 < sum(rows) < 12 or query == "]]> <!--"
+        assert 0 < sum(rows) < 12
 
     def test_filters_by_names(self, page, hostile):
         go(page, "#/rows")
@@ -229,16 +230,17 @@ class TestRow:
     def test_every_text_is_shown_as_it_is(self, page, hostile):
         go(page, "#/rows")
         eventually(page, lambda: matched(page), len(hostile))
-        for row, text in enumerate(TEXTS):
+        for row in range(0, len(TEXTS), 3):  # three texts each
             page.evaluate("id => { location.hash = `#/row/${encodeURIComponent(id)}` }", hostile.ids[row])
             says(page, "#row-title", f"Row {hostile.ids[row]}")
             says(page, "#row-place", f"{row + 1} of {len(hostile)}")
+            asked, given, answer = (OF_FIELD[name][row] for name in ("instruction", "input", "output"))
             cells = page.locator('#texts [data-variant="original"].text')
             shown = cells.evaluate_all("cells => cells.map(cell => cell.textContent)")
-            assert shown == ([short(text), short(text), text] if text else ["(empty)"] * 2), repr(text[:50])
+            assert shown == [asked or "(empty)", *([given] if given else []), answer or "(empty)"], row
             assert page.evaluate("document.documentElement.scrollWidth") == 1280
             token = page.locator("#token-list .token").first.text_content()
-            assert token == text[:5_000]
+            assert token == answer[:5_000]
             assert page.locator("#token-list .token").last.text_content() == "?"
 
     def test_what_is_missing_is_said_so(self, page, hostile):
