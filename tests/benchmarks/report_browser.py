@@ -53,15 +53,14 @@ class Chromium:
     While it runs an event loop of playwright's does too, so that `asyncio.run` fails in this thread: end it soon.
     """
 
-    def __init__(self, *flags: str) -> None:
-        self.flags = [*FLAGS, *flags]
+    def __init__(self) -> None:
         self.problems: list[str] = []
 
     def __enter__(self) -> Self:
         from playwright.sync_api import sync_playwright
 
         self.playwright = sync_playwright().start()
-        self.browser = self.playwright.chromium.launch(executable_path=find_chromium(), args=self.flags)
+        self.browser = self.playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

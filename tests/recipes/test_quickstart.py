@@ -5,6 +5,7 @@ In one file, because files are what the processes of the suite share: so the qui
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,14 @@ import yaml
 from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import report_browser
+from report_browser import eventually, go, matched, shown_ids
+
 from hub_cards.provenance import read_records
+
+browser, open_page = report_browser.browser, report_browser.open_page
+nothing_went_wrong = report_browser.nothing_went_wrong
 
 PLACES = ("reflect", "score", "select", "sft", "evaluate", "report.html", "publish")
 VARIANTS = ("original", "reflect_instruction", "reflect_response", "reflect_both")
@@ -70,6 +78,17 @@ def test_it_ends_with_a_summary_of_what_it_did(quickstart_run):
     assert rows == 96 and kept == load_from_disk(folder / "select")["selected"].num_rows
     assert str(folder / "publish") in printed
     assert printed.endswith(f"\n\nSee it row by row: open {folder / 'report.html'} in a browser\n")
+
+
+def test_its_report_opens_in_a_browser(quickstart_run, open_page):
+    folder, _ = quickstart_run
+    page = open_page(folder / "report.html", "#/rows?kept=1")
+    eventually(page, lambda: matched(page), load_from_disk(folder / "select")["selected"].num_rows)
+    go(page, "#/rows")
+    eventually(page, lambda: matched(page), 96)
+    page.click(f'#rows-table [data-row="{shown_ids(page)[-1]}"]')
+    page.locator("#row-texts").wait_for()
+    page.locator("#token-list").wait_for()  # its recipe keeps the losses of the tokens
 
 
 def test_every_row_is_reflected_and_scored_and_has_a_reason(quickstart_run):

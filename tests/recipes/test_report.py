@@ -129,7 +129,8 @@ def test_two_selections(compared, decisions, open_page):
 def test_two_students(compared, rows, open_page):
     other = load_from_disk(compared / "score")
     page = open_page(compared / "score.html", "#/compare")
-    assert page.locator("#compare").inner_text().count("ifd_ppl of ") >= 4
+    told = page.locator("#compare table th[scope=row]").all_inner_texts()
+    assert {f"IFD, {name}" for name in VARIANTS} <= set(told)
     go(page, f"#/row/{rows['original'][0]['row_id']}")
     cells = page.locator('.scores tr[data-score="other_ifd_ppl"] td').all_inner_texts()
     assert cells == [f"{other[name][0]['ifd_ppl']:.3f}" for name in VARIANTS]
