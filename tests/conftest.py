@@ -118,3 +118,16 @@ def hub(hub_process: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
     """A local Hub, empty, with this process and its children online with it: see LocalHub in hub_server/fixture.py."""
     yield hub_fixture.put_online(hub_process, monkeypatch, tmp_path)
     hub_fixture.forget()
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where `evaluate` keeps its copies of modules and the rows, away from the user's own, and from earlier tests'."""
+    folder = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evaluate.config.HF_MODULES_CACHE", str(folder / "modules"))
+        # The package of these copies is looked for in one place, the one that was imported first.
+        for name in [name for name in sys.modules if name.partition(".")[0] == "evaluate_modules"]:
+            patch.delitem(sys.modules, name)
+        patch.syspath_prepend(folder / "modules")
+        yield folder

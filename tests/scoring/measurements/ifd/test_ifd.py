@@ -1,7 +1,6 @@
 """The measurement as a user loads it: `evaluate` copies it into its cache and calls it from there."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import evaluate
@@ -19,15 +18,6 @@ COLUMNS = (
     *("loss_Q_direct", "loss_A_direct", "loss_Q_condition", "loss_A_condition"),
 )
 ROWS = 8
-
-
-@pytest.fixture(scope="module")
-def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where `evaluate` keeps its copy of the module and the rows, away from the user's own."""
-    folder = tmp_path_factory.mktemp("caches")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evaluate.config.HF_MODULES_CACHE", str(folder / "modules"))
-        yield folder
 
 
 @pytest.fixture

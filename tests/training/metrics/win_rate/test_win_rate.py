@@ -1,7 +1,6 @@
 """The metric as a user loads it: `evaluate` copies it into its cache and calls it from there."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import evaluate
@@ -16,15 +15,6 @@ LOGS = Path(__file__).parents[2] / "judge_logs"
 REVIEWS = ["8 7\nThe first.", "6 6", "9 4", "3 8", None]
 REVERSE = ["7 7", "6 6", "The second.", "8 7", "8 7"]
 OUTCOMES = ["win", "tie", "invalid", "lose", "invalid"]
-
-
-@pytest.fixture(scope="module")
-def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where `evaluate` keeps its copy of the module and the rows, away from the user's own."""
-    folder = tmp_path_factory.mktemp("caches")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evaluate.config.HF_MODULES_CACHE", str(folder / "modules"))
-        yield folder
 
 
 @pytest.fixture
