@@ -56,11 +56,7 @@ def facts_of(records: list[StepRecord], rows: int, part: str = "") -> list[tuple
     sft, evaluate, publish = (find_record(records, name) for name in ("sft", "evaluate", "publish"))
     source = source_of(made)
     facts = [("Rows", f"{rows:,}")]
-    facts += (
-        [("Not all of it", f"{part}: what the records count, here and in the tables below, is of all rows")]
-        if part
-        else []
-    )
+    facts += [("Not all of it", f"{part}; what the records count, here and below, is of all rows")] if part else []
     facts += [("Source", origin(source))] if source else []
     facts += [("Oracle", _oracle(reflect))] if reflect else []
     facts += [("Student", _student(score))] if score else []
